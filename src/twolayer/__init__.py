@@ -1,0 +1,1 @@
+"""Theory and simulation of two-layer neural networks where they learn features."""
