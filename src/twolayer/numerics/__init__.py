@@ -1,0 +1,1 @@
+"""Numerics that know none of the library's nouns."""

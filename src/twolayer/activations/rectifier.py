@@ -1,0 +1,62 @@
+"""Gaussian expectations of |z|, the kinked part of relu(z) = (z + |z|) / 2."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def rectifier_derivatives(degree: int, variance: Float[Array, "..."]) -> Float[Array, "... k"]:
+    """``E |.|^(k)(r G) / sqrt(k!)`` with r^2 = variance, for k = 0, ..., degree.
+
+    From ``E |y + r G| = r g(y / r)``; for even ``k`` it is
+    ``(-1)^(k/2 + 1) sqrt(2 / pi) (k - 3)!! r^(1 - k)`` (with (-3)!! = -1 and (-1)!! = 1).
+    """
+    radius = jnp.sqrt(variance)
+    values = []
+    for k in range(degree + 1):
+        if k % 2:
+            values.append(jnp.zeros_like(variance))
+            continue
+        odd_factorial = -1.0 if k == 0 else float(math.prod(range(k - 3, 0, -2)))
+        constant = (-1) ** (k // 2 + 1) * math.sqrt(2 / math.pi) * odd_factorial
+        values.append(constant / math.sqrt(math.factorial(k)) * radius ** (1 - k))
+    return jnp.stack(values, axis=-1)
+
+
+@jax.custom_jvp
+def rectifier_dual(
+    q11: Float[Array, "..."], q12: Float[Array, "..."], q22: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """``E |u| |v| = (2 / pi) (sqrt(det) + q12 arcsin(rho))``, right at rho = +-1 and at 0.
+
+    The derivative is the closed form ``E sign(u) sign(v) = (2 / pi) arcsin(rho)`` and its
+    companions rather than a derivative of the formula, whose square root has none at rho = +-1.
+    """
+    root = _root_determinant(q11, q12, q22)
+    return 2 / math.pi * (root + q12 * jnp.arctan2(q12, root))
+
+
+@rectifier_dual.defjvp
+def _rectifier_dual_jvp(primals, tangents):
+    q11, q12, q22 = primals
+    root = _root_determinant(q11, q12, q22)
+    angle = jnp.arctan2(q12, root)
+    value = 2 / math.pi * (root + q12 * angle)
+    along_q11 = root / (math.pi * _positive(q11))
+    along_q22 = root / (math.pi * _positive(q22))
+    slope = along_q11 * tangents[0] + 2 / math.pi * angle * tangents[1] + along_q22 * tangents[2]
+    return value, slope
+
+
+def _root_determinant(q11, q12, q22):
+    determinant = q11 * q22 - q12**2
+    positive = determinant > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, determinant, 1.0)), 0.0)
+
+
+def _positive(q):
+    return jnp.where(q > 0, q, 1.0)

@@ -1,0 +1,100 @@
+"""Target functions."""
+
+from __future__ import annotations
+
+import math
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from twolayer.language import parse_polynomial
+from twolayer.numerics.rational import RationalPolynomial
+
+
+class Polynomial(eqx.Module):
+    """A polynomial ``h*(z)`` of the first p coordinates ``z`` of the input.
+
+    Known by its monomials and by its Hermite symbol ``x -> E h*(x + z)``, whose coefficient at
+    ``x^alpha`` is that of the product of ``He_alpha`` in ``h*``.
+
+    Attributes
+    ----------
+    exponents, coefficients
+        The monomials.
+    symbol_exponents, symbol_coefficients
+        The monomials of the symbol.
+    dim
+        The number p of coordinates it reads.
+    exact
+        The same polynomial over the rationals.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> float(Polynomial("z1 + z1*z2")(jnp.asarray([2.0, 3.0, 7.0])))
+    8.0
+    """
+
+    exponents: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+    coefficients: Float[Array, " c"]
+    symbol_exponents: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+    symbol_coefficients: Float[Array, " k"]
+    dim: int = eqx.field(static=True)
+    exact: RationalPolynomial = eqx.field(static=True)
+
+    def __init__(self, polynomial: str | RationalPolynomial):
+        exact = parse_polynomial(polynomial) if isinstance(polynomial, str) else polynomial
+        symbol = exact.symbol()
+        self.exact = exact
+        self.dim = exact.dim
+        self.exponents, self.coefficients = _arrays(exact)
+        self.symbol_exponents, self.symbol_coefficients = _arrays(symbol)
+
+    def __call__(self, x: Float[Array, " d"]) -> Float[Array, ""]:
+        """Its value at one input, of which it reads the first ``dim`` coordinates."""
+        return _evaluate(self.exponents, self.coefficients, x)
+
+    @property
+    def degree(self) -> int:
+        """The degree n."""
+        return max(map(sum, self.exponents), default=0)
+
+    @property
+    def second_moment(self) -> Float[Array, ""]:
+        """``E h*(z)^2 = sum_alpha alpha! c_alpha^2`` under the standard normal law."""
+        factorials = [math.prod(map(math.factorial, alpha)) for alpha in self.symbol_exponents]
+        coefficients = jnp.asarray(self.symbol_coefficients)
+        return jnp.sum(coefficients**2 * jnp.asarray(factorials, coefficients.dtype))
+
+    def symbol_parts(self, w: Float[Array, " p"]) -> Float[Array, " n"]:
+        """The homogeneous parts of the Hermite symbol at ``w``, by degree 0, ..., n."""
+        parts = []
+        for degree in range(self.degree + 1):
+            chosen = [k for k, alpha in enumerate(self.symbol_exponents) if sum(alpha) == degree]
+            exponents = tuple(self.symbol_exponents[k] for k in chosen)
+            coefficients = jnp.asarray(self.symbol_coefficients)[jnp.asarray(chosen, int)]
+            parts.append(_evaluate(exponents, coefficients, w))
+        return jnp.stack(parts)
+
+
+def _arrays(exact: RationalPolynomial) -> tuple[tuple[tuple[int, ...], ...], np.ndarray]:
+    exponents = tuple(sorted(exact.terms))
+    return exponents, np.asarray([float(exact.terms[alpha]) for alpha in exponents])
+
+
+def _evaluate(exponents: tuple[tuple[int, ...], ...], coefficients, x: Array) -> Array:
+    """``sum_alpha c_alpha x^alpha`` with shared powers of each coordinate."""
+    powers: dict[tuple[int, int], Array] = {}
+    total = jnp.zeros((), x.dtype)
+    for k, alpha in enumerate(exponents):
+        term = jnp.asarray(coefficients[k], x.dtype)
+        for i, exponent in enumerate(alpha):
+            for e in range(2, exponent + 1):
+                if (i, e) not in powers:
+                    powers[i, e] = powers.get((i, e - 1), x[i]) * x[i]
+            if exponent:
+                term = term * powers.get((i, exponent), x[i])
+        total = total + term
+    return total
