@@ -130,3 +130,68 @@ class Comparison:
     tolerance: np.ndarray
     verdict: Verdict
     reason: str
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """How the gap between training and a limit shrinks with size.
+
+    Attributes
+    ----------
+    name
+        What was compared.
+    sizes
+        The sizes, shape ``[k]``.
+    gap, error
+        Mean gap at each size and its standard error, shape ``[k]``.
+    slope, slope_error
+        ``r`` in ``gap ~ size^-r`` and its standard error.
+    rate
+        The slowest decay that the theory allows.
+    verdict
+        As for a comparison.
+    reason
+        One sentence for people.
+    """
+
+    name: str
+    sizes: np.ndarray
+    gap: np.ndarray
+    error: np.ndarray
+    slope: float
+    slope_error: float
+    rate: float
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One testable statement: what theory predicts, what was measured independently.
+
+    Attributes
+    ----------
+    name
+        Short and unique within its experiment.
+    statement
+        The claim in one sentence.
+    predicted, measured
+        Numbers, or short texts where the prediction is not a number.
+    error
+        Standard error or numerical tolerance of the measurement, in its units.
+    verdict
+        As for a comparison.
+    reference
+        Bib key and theorem number, or ``"derived here"``.
+    note
+        What a reader should know of this case: why it failed, what was left out.
+    """
+
+    name: str
+    statement: str
+    predicted: float | str
+    measured: float | str
+    error: float
+    verdict: Verdict
+    reference: str
+    note: str = ""

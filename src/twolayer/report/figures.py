@@ -1,0 +1,136 @@
+"""Figures of results; Matplotlib is imported here alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twolayer.numerics.montecarlo import mean_and_error
+from twolayer.outcomes import Convergence, Finding, Prediction, Trajectory
+from twolayer.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: distinct for colour-blind readers and in grey.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = {"exact": "-", "asymptotic": "-", "upper": "--", "lower": "--"}
+
+
+def figure(result: Result) -> Figure:
+    """Curves over time, the gap against size, and findings: whatever the result holds.
+
+    Predictions are lines (bounds dashed); training is the mean over seeds with a band of two
+    standard errors; findings are predicted against measured, with error bars.
+    """
+    from matplotlib.figure import Figure
+
+    panels = []
+    if result.predictions or result.trajectories:
+        panels.append(_draw_curves)
+    if any(isinstance(comparison, Convergence) for comparison in result.comparisons):
+        panels.append(_draw_convergence)
+    numbers = [finding for finding in result.findings if isinstance(finding.predicted, float)]
+    if numbers and not result.trajectories:
+        panels.append(_draw_findings)
+    drawing = Figure(figsize=(5.6 * max(len(panels), 1), 4.2), layout="constrained")
+    for k, draw in enumerate(panels):
+        draw(drawing.add_subplot(1, len(panels), k + 1), result)
+    title = ", ".join(f"{name} = {value}" for name, value in result.parameters.items())
+    drawing.suptitle(f"{result.experiment}\n{_wrapped(title)}", fontsize=9)
+    return drawing
+
+
+def save_figure(result: Result, directory: str | Path) -> Path:
+    """Write ``<experiment>.png`` into `directory` and return its path."""
+    path = Path(directory) / f"{result.experiment}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure(result).savefig(path, dpi=150)
+    return path
+
+
+def _draw_curves(axes: Axes, result: Result) -> None:
+    colours = iter(_COLOURS * 3)
+    for trajectory in result.trajectories:
+        _draw_trajectory(axes, trajectory, next(colours))
+    for prediction in result.predictions:
+        _draw_prediction(axes, prediction, next(colours))
+    grids = [np.asarray(p.grid) for p in result.predictions]
+    grids += [np.asarray(t.time) for t in result.trajectories]
+    positive = np.concatenate(grids)
+    positive = positive[positive > 0]
+    if positive.size and positive.max() > 1000 * positive.min():
+        axes.set_xscale("symlog", linthresh=float(positive.min()))
+    axes.set(xlabel=result.predictions[0].grid_name if result.predictions else "time")
+    axes.set(ylabel="loss")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+
+
+def _draw_prediction(axes: Axes, prediction: Prediction, colour: str) -> None:
+    style: dict[str, Any] = {"linestyle": _DASHES[prediction.kind], "color": colour}
+    marker = "o" if len(prediction.grid) == 1 else None
+    axes.plot(
+        prediction.grid, prediction.value, label=prediction.name, marker=marker, zorder=3, **style
+    )
+    if prediction.error is not None:
+        band = 2 * np.asarray(prediction.error)
+        low, high = prediction.value - band, prediction.value + band
+        axes.fill_between(prediction.grid, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _draw_trajectory(axes: Axes, trajectory: Trajectory, colour: str) -> None:
+    finished = [k for k, status in enumerate(trajectory.status) if status == "finished"]
+    lost = len(trajectory.status) - len(finished)
+    label = trajectory.name + (f" ({lost} seeds did not finish)" if lost else "")
+    if not finished:
+        axes.plot([], [], label=label, color=colour)
+        return
+    mean, error = mean_and_error(np.asarray(trajectory.value)[finished])
+    axes.plot(trajectory.time, mean, label=label, color=colour, marker=".", linewidth=1)
+    if len(finished) > 1:
+        low, high = mean - 2 * error, mean + 2 * error
+        axes.fill_between(trajectory.time, low, high, color=colour, alpha=0.25, linewidth=0)
+
+
+def _draw_convergence(axes: Axes, result: Result) -> None:
+    for k, convergence in enumerate(result.comparisons):
+        if not isinstance(convergence, Convergence) or not len(convergence.gap):
+            continue
+        colour = _COLOURS[k % len(_COLOURS)]
+        axes.errorbar(
+            convergence.sizes, convergence.gap, 2 * convergence.error, fmt="o", color=colour,
+            label=f"{convergence.name}: slope -{convergence.slope:.2f}"
+            f" $\\pm$ {convergence.slope_error:.2f}",
+        )  # fmt: skip
+        reference = convergence.gap[0] * (convergence.sizes / convergence.sizes[0]) ** (
+            -convergence.rate
+        )
+        axes.plot(convergence.sizes, reference, "--", color=colour, alpha=0.6,
+                  label=f"slope -{convergence.rate:g}")  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel="size", ylabel="gap between training and flow")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3, which="both")
+
+
+def _draw_findings(axes: Axes, result: Result) -> None:
+    rows: list[Finding] = [f for f in result.findings if isinstance(f.predicted, float)]
+    places = np.arange(len(rows))[::-1]
+    axes.plot([f.predicted for f in rows], places, "o", color=_COLOURS[0], label="predicted",
+              markersize=9, fillstyle="none")  # fmt: skip
+    axes.errorbar(
+        [float(f.measured) for f in rows], places, xerr=[2 * f.error for f in rows], fmt=".",
+        color=_COLOURS[1], label="measured (two standard errors)",
+    )  # fmt: skip
+    axes.set_yticks(places, [f.name for f in rows], fontsize=8)
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+
+
+def _wrapped(text: str, width: int = 90) -> str:
+    from textwrap import fill
+
+    return fill(text, width)
