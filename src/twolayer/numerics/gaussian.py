@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import gammaln
 
-_STEP, _REACH = 0.25, 120.0
+_STEP = 0.06  # of the logarithm of the frequency
+_LOWEST = 1e-6  # below it w / sinh(pi w / 2) is its limit 2 / pi
 
 
 def mehler(
@@ -36,32 +37,47 @@ def tanh_derivatives(degree: int, variance: Float[Array, "..."]) -> Float[Array,
 
     By the sine transform ``tanh(x) = int_0^oo sin(w x) / sinh(pi w / 2) dw``:
     ``mu_k(q) = (-1)^((k-1)/2) int_0^oo w^k e^{-q w^2 / 2} / sinh(pi w / 2) dw`` for odd k.
-    The integrand is even and analytic in the strip ``|Im w| < 2``, so the trapezoidal rule
-    converges geometrically. Double precision is needed above k of about 20.
+    The trapezoidal rule in ``log w`` converges geometrically, at every variance alike: 12 digits
+    up to variance 1e6 and degree 127. Double precision is needed above k of about 30.
     """
     frequencies, weights = _tanh_spectrum(degree)
-    decay = jnp.exp(-variance[..., None] * jnp.asarray(frequencies**2 / 2, variance.dtype))
+    decay = jnp.exp(-variance[..., None] * _row(frequencies**2 / 2, variance))
     return decay @ jnp.asarray(weights, variance.dtype)
+
+
+def log_cosh_mean(variance: Float[Array, "..."]) -> Float[Array, "..."]:
+    """``E log cosh(sqrt(variance) G)``, the integral of the tanh transform.
+
+    ``int_0^oo (1 - e^{-q w^2 / 2}) / (w sinh(pi w / 2)) dw``: smooth in q down to 0.
+    """
+    frequencies, weights = _tanh_spectrum(1)
+    growth = -jnp.expm1(-variance[..., None] * _row(frequencies[1:] ** 2 / 2, variance))
+    above = growth @ jnp.asarray(weights[1:, 1] / frequencies[1:] ** 2, variance.dtype)
+    return above + weights[0, 1].item() / 2 * variance
+
+
+def _row(values: np.ndarray, like: Array) -> Array:
+    """Values along a new last axis of `like`, in its precision."""
+    return jnp.asarray(values, like.dtype).reshape((1,) * like.ndim + (-1,))
 
 
 @cache
 def _tanh_spectrum(degree: int) -> tuple[np.ndarray, np.ndarray]:
     """Frequencies ``[w]`` and weights ``[w, k]`` with ``decay @ weights = mu_k / sqrt(k!)``."""
-    frequencies = np.arange(_STEP, _REACH, _STEP)
-    log_density = np.log(2.0) - np.pi * frequencies / 2 - np.log1p(-np.exp(-np.pi * frequencies))
+    # w^k / sinh(pi w / 2) peaks at w = 2 k / pi with a width of 2 sqrt(k) / pi.
+    highest = 2 / np.pi * (degree + 12 * np.sqrt(degree + 1) + 40)
+    frequencies = np.exp(np.arange(np.log(_LOWEST), np.log(highest), _STEP))
+    log_density = np.log(2.0) - np.pi * frequencies / 2 - np.log(-np.expm1(-np.pi * frequencies))
     degrees = np.arange(degree + 1)
     log_weights = (
-        degrees[None, :] * np.log(frequencies)[:, None]
+        (degrees[None, :] + 1) * np.log(frequencies)[:, None]
         - gammaln(degrees + 1)[None, :] / 2
         + log_density[:, None]
         + np.log(_STEP)
     )
     signs = np.where(degrees % 2 == 1, (-1.0) ** ((degrees - 1) // 2), 0.0)
-    weights = np.exp(log_weights) * signs[None, :]
-    if degree >= 1:
-        # The trapezoidal rule's half node at w = 0, where w^k / sinh(pi w / 2) is 2 / pi for k = 1.
-        frequencies = np.concatenate([[0.0], frequencies])
-        origin = np.zeros((1, degree + 1))
-        origin[0, 1] = _STEP / 2 * 2 / np.pi
-        weights = np.concatenate([origin, weights])
-    return frequencies, weights
+    # The rest of the sum below the lowest frequency, a geometric series, matters for k = 1 only.
+    origin = np.zeros((1, degree + 1))
+    origin[0, 1:2] = 2 / np.pi * _LOWEST * _STEP / np.expm1(_STEP)
+    weights = np.concatenate([origin, np.exp(log_weights) * signs[None, :]])
+    return np.concatenate([[0.0], frequencies]), weights
