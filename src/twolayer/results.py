@@ -48,10 +48,10 @@ class Result:
         Versions, platform and seconds.
     """
 
-    experiment: str
-    parameters: dict[str, Any]
-    statement: str
-    reference: str
+    experiment: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    statement: str = ""
+    reference: str = ""
     predictions: tuple[Prediction, ...] = ()
     trajectories: tuple[Trajectory, ...] = ()
     comparisons: tuple[Comparison | Convergence, ...] = ()

@@ -1,0 +1,57 @@
+"""BibTeX of what results rest on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+_ALWAYS = ("twolayer", "jax2018github")  # the software itself
+
+
+def bibtex(names: Sequence[str]) -> str:
+    """The entries cited by experiments, papers or saved results, and those of the software.
+
+    Parameters
+    ----------
+    names
+        Experiment names, paper names, or paths of saved results; every entry if empty.
+
+    Raises
+    ------
+    ValueError
+        If a name is none of these.
+    """
+    entries = _entries()
+    if not names:
+        return "\n\n".join(entries.values())
+    wanted = [key for key in _ALWAYS if key in entries]
+    for name in names:
+        cited = " ".join(_references(name))
+        wanted += [key for key in entries if re.search(rf"\b{re.escape(key)}\b", cited)]
+    return "\n\n".join(entries[key] for key in dict.fromkeys(wanted))
+
+
+def _references(name: str) -> list[str]:
+    from twolayer.experiments import EXPERIMENTS, PAPERS
+    from twolayer.experiments.registry import unknown
+
+    if Path(name).suffix == ".json":
+        from twolayer.results import load
+
+        result = load(name)
+        outcomes = [*result.predictions, *result.findings]
+        return [result.reference, *(outcome.reference for outcome in outcomes)]
+    found = [e.reference for e in EXPERIMENTS.values() if name in {e.name, e.paper}]
+    if not found:
+        known = [*EXPERIMENTS, *PAPERS]
+        raise ValueError(unknown("experiment or paper", name, known, "see 'twolayer list'"))
+    return found
+
+
+def _entries() -> dict[str, str]:
+    text = (files("twolayer") / "references.bib").read_text(encoding="utf-8")
+    found = re.findall(r"^@\w+\{([^,\s]+),.*?^\}", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^@\w+\{.*?^\}", text, flags=re.MULTILINE | re.DOTALL)
+    return dict(zip(found, blocks, strict=True))

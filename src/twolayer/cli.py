@@ -1,0 +1,243 @@
+"""The command line: thin commands over the library. Nothing imports this module."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from twolayer.experiments import Experiment
+
+app = typer.Typer(
+    name="twolayer",
+    help="Will a two-layer network learn it? Theory, simulation, and whether they agree.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+run_app = typer.Typer(
+    help="Run one experiment: theory, simulation, comparison, figure and JSON.",
+    no_args_is_help=True,
+)
+app.add_typer(run_app, name="run")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Out = Annotated[str, typer.Option(help="Directory for results and figures.", metavar="DIR")]
+
+
+def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn wrong use into its sentence and exit status 2, without a traceback."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            typer.echo("Interrupted; what was finished is kept.", err=True)
+            raise typer.Exit(130) from None
+
+    return guarded
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Will a two-layer network learn it? Theory, simulation, and whether they agree."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"twolayer {installed('twolayer')}")
+        raise typer.Exit
+
+
+@app.command()
+@plain_errors
+def certify(
+    polynomial: Annotated[str, typer.Argument(help="The target, e.g. 'z1 + z1*z2 + He3(z3)'.")],
+    activation: Annotated[
+        str, typer.Option("--activation", "-a", help="relu, tanh, ..., or a polynomial in x.")
+    ] = "cos_sin",
+    as_json: Json = False,
+) -> None:
+    """Decide exactly whether gradient training learns a polynomial of Gaussian inputs.
+
+    The verdict holds for the bias-free two-layer network in the mean-field scaling, in training
+    time independent of the dimension. Examples:
+
+        twolayer certify "z1 + z1*z2" --activation tanh
+
+        twolayer certify "He2(z1) + z1*z2/3" --activation "(1+x)^3" --json
+    """
+    from twolayer.theory.learnability import certify as decide
+
+    certificate = decide(polynomial, activation=activation)
+    if as_json:
+        typer.echo(json.dumps(certificate.to_json(), indent=1))
+        return
+    from twolayer.report.tables import certificate_table, show
+
+    show(*certificate_table(certificate))
+
+
+@app.command(name="list")
+def list_experiments(as_json: Json = False) -> None:
+    """List the experiments, each with the paper and the statement that it tests."""
+    from twolayer.experiments import EXPERIMENTS
+
+    rows = [
+        {"name": e.name, "paper": e.paper, "statement": e.statement, "reference": e.reference}
+        for e in EXPERIMENTS.values()
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    from twolayer.report.tables import experiments_table, show
+
+    show(experiments_table(rows))
+
+
+@app.command()
+@plain_errors
+def reproduce(
+    papers: Annotated[
+        list[str] | None, typer.Argument(metavar="[PAPER]...", help="All papers if none is named.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: minutes.")] = False,
+    out: Out = "twolayer-results",
+) -> None:
+    """Test every claim: predicted, measured +- error, verdict. Exit status 1 if one fails.
+
+    Writes DIR/claims.json, and the result and figure of each experiment.
+    """
+    _prepare()
+    from twolayer.report.tables import claims_table, progress_bar, show
+    from twolayer.reproduce import reproduce as run_all
+    from twolayer.reproduce import select
+
+    chosen = select(papers or [])
+    with progress_bar() as progress:
+        rows = run_all(chosen, out, quick=quick, progress=progress)
+    show(claims_table(rows))
+    failed = [row["id"] for row in rows if row["verdict"] in {"disagrees", "failed"}]
+    agree = sum(row["verdict"] == "agrees" for row in rows)
+    typer.echo(
+        f"{agree} of {len(rows)} claims agree, {len(failed)} disagree or failed, "
+        f"{len(rows) - agree - len(failed)} undecided; written to {out}/claims.json"
+    )
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+@plain_errors
+def cite(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Experiments, papers or saved results."),
+    ] = None,
+) -> None:
+    """Print the BibTeX of what experiments, papers or saved results rest on (all if none named)."""
+    from twolayer.citations import bibtex
+
+    typer.echo(bibtex(names or []))
+
+
+def _prepare() -> None:
+    """Theory and training of the command line run in double precision."""
+    if "jax" not in sys.modules:
+        os.environ.setdefault("JAX_ENABLE_X64", "1")
+
+
+def _experiment_command(experiment: Experiment) -> Callable[..., None]:
+    """A command whose options are the experiment's own parameters."""
+    import inspect
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    help_texts = _parameter_help(experiment.run.__doc__ or "")
+    parameters = []
+    for name, parameter in experiment.options.items():
+        kind = type(parameter.default)
+        option = typer.Option(help=help_texts.get(name, ""))
+        parameters.append(
+            inspect.Parameter(
+                name, keyword, default=parameter.default, annotation=Annotated[kind, option]
+            )
+        )
+    check = typer.Option("--check", help="Exit status 1 if theory and training disagree.")
+    parameters += [
+        inspect.Parameter("out", keyword, default="twolayer-results", annotation=Out),
+        inspect.Parameter("as_json", keyword, default=False, annotation=Json),
+        inspect.Parameter("check", keyword, default=False, annotation=Annotated[bool, check]),
+    ]
+
+    def command(*, out: str, as_json: bool, check: bool, **values: Any) -> None:
+        _run(experiment, values, out, as_json=as_json, check=check)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = f"{experiment.statement}\n\nTests: {experiment.reference}."
+    guarded = plain_errors(command)
+    guarded.__signature__ = command.__signature__  # type: ignore[attr-defined]
+    return guarded
+
+
+def _run(
+    experiment: Experiment, values: dict[str, Any], out: str, *, as_json: bool, check: bool
+) -> None:
+    _prepare()
+    from twolayer.report.figures import save_figure
+    from twolayer.report.tables import progress_bar, result_table, show
+    from twolayer.results import as_json as to_json
+    from twolayer.results import save
+
+    with progress_bar() as progress:
+        result = experiment.run(progress=progress, **values)
+    path = save(result, out)
+    drawn = save_figure(result, out)
+    if as_json:
+        typer.echo(json.dumps(to_json(result), indent=1))
+    else:
+        show(*result_table(result))
+        typer.echo(f"Result: {path}\nFigure: {drawn}")
+    verdicts = {finding.verdict for finding in result.findings}
+    if check and verdicts & {"disagrees", "failed"}:
+        raise typer.Exit(1)
+
+
+def _parameter_help(docstring: str) -> dict[str, str]:
+    """The texts under ``Parameters`` of a numpy docstring, by name."""
+    import textwrap
+
+    texts: dict[str, str] = {}
+    section = textwrap.dedent(docstring).partition("Parameters\n----------\n")[2]
+    name = ""
+    for line in section.splitlines():
+        if line.startswith("----"):
+            texts.pop(name, None)
+            break
+        if line and not line.startswith(" "):
+            name = line.strip()
+            texts[name] = ""
+        elif line.strip():
+            texts[name] = f"{texts[name]} {line.strip()}".strip()
+    return texts
+
+
+def main() -> None:
+    """Entry point of the ``twolayer`` command."""
+    if "run" in sys.argv[1:]:  # the other commands need not wait for the experiments
+        from twolayer.experiments import EXPERIMENTS
+
+        for name, experiment in EXPERIMENTS.items():
+            run_app.command(name=name)(_experiment_command(experiment))
+    app()
