@@ -235,9 +235,19 @@ def _parameter_help(docstring: str) -> dict[str, str]:
 
 def main() -> None:
     """Entry point of the ``twolayer`` command."""
-    if "run" in sys.argv[1:]:  # the other commands need not wait for the experiments
-        from twolayer.experiments import EXPERIMENTS
-
-        for name, experiment in EXPERIMENTS.items():
-            run_app.command(name=name)(_experiment_command(experiment))
+    if sys.argv[1:2] == ["run"]:  # the other commands need not wait for the experiments
+        _register_experiments(sys.argv[2] if len(sys.argv) > 2 else "")
     app()
+
+
+def _register_experiments(wanted: str) -> None:
+    from twolayer.experiments import EXPERIMENTS, find_experiment
+
+    if wanted and not wanted.startswith("-"):
+        try:
+            find_experiment(wanted)
+        except ValueError as error:
+            typer.echo(f"Error: {error}", err=True)
+            sys.exit(2)
+    for name, experiment in EXPERIMENTS.items():
+        run_app.command(name=name)(_experiment_command(experiment))

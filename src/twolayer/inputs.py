@@ -47,4 +47,5 @@ class Gaussian(Inputs):
             raise ValueError(message)
 
     def sample(self, num_samples: int, *, key: PRNGKeyArray) -> Float[Array, "n d"]:
+        """Independent standard normal vectors, one a row."""
         return jax.random.normal(key, (num_samples, self.dim))

@@ -1,0 +1,1 @@
+"""What theorems say; never imports what training does."""
