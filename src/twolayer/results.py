@@ -107,7 +107,7 @@ def load(path: str | Path) -> Result:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         found = content.pop("format")
-    except (json.JSONDecodeError, KeyError, AttributeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         message = f"Expected a result that twolayer saved. Received: {path}, which is not one."
         raise ValueError(message) from error
     if found > _FORMAT:

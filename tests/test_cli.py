@@ -1,0 +1,115 @@
+"""The command line as a user meets it: real processes, exit statuses and messages."""
+
+import json
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = str(Path(sysconfig.get_path("scripts")) / "twolayer")
+
+
+def twolayer(*arguments, timeout=120):
+    return subprocess.run(
+        [COMMAND, *arguments], capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def test_help_and_version_answer_without_jax():
+    """``--help``, ``--version``, ``list`` and ``certify`` never import JAX or NumPy."""
+    for arguments in (["--help"], ["--version"], ["list"], ["certify", "z1"]):
+        program = (
+            "import sys; sys.argv = ['twolayer', *sys.argv[1:]]\n"
+            "from twolayer.cli import main\n"
+            "try: main()\n"
+            "except SystemExit: pass\n"
+            "assert 'jax' not in sys.modules"
+        )
+        run = subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, check=False
+        )
+        assert run.returncode == 0, run.stderr
+
+
+def test_certify_prints_one_json_object():
+    """``certify --json`` prints the staircase's certificate with every promised key."""
+    run = twolayer("certify", "z1 + z1*z2 + z1*z2*z3", "--activation", "cos_sin", "--json")
+    assert run.returncode == 0
+    certificate = json.loads(run.stdout)
+    assert certificate["verdict"] == "learnable"
+    assert certificate["chain_dims"] == [0, 1, 2, 3]
+    assert certificate["reflective_dim"] == 0
+    assert certificate["initial_loss"] == {"exact": "3/2", "value": 1.5}
+    assert certificate["assumption_4_1"] == {"holds": True, "order": 4, "orders": [1, 2, 4]}
+    assert certificate["leap"] == certificate["isotropic_leap"] == 1
+    assert certificate["activation"] == "cos_sin"
+    for name in ("loss_floor", "activation_loss_floor", "expressivity_floor"):
+        assert certificate[name]["value"] == 0
+    assert {"name", "holds", "reference"} <= set(certificate["statements"][0])
+
+
+def test_certify_prints_a_table_for_people():
+    """Without ``--json`` the verdict and its reason can be read."""
+    run = twolayer("certify", "z1 + z1*z2", "--activation", "tanh")
+    assert run.returncode == 0
+    assert "not learnable" in run.stdout
+    assert "Theorem 3.4" in run.stdout
+
+
+BAD_POLYNOMIALS = [
+    "", " ", "__import__('os')", "(z1", "z1)", "z0", "z1/z2", "1/0", "z1^z2", "z1^999999999",
+    "9^9^9^9^9", "(z1+z2+z3+z4)^500", "y1", "z1 z2", "2z1", "z999999999999", "He3", "He(z1)", "+",
+    "z1 + \u00b2", "z1;z2", "(" * 5000, "z1" + "+z1" * 100000, "1e999999999",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BAD_POLYNOMIALS, ids=lambda text: repr(text[:24]))
+def test_bad_polynomials_are_one_sentence_with_the_place(text):
+    """A text that is no polynomial ends within a second with status 2 and no traceback."""
+    start = time.perf_counter()
+    run = twolayer("certify", "--", text)
+    assert time.perf_counter() - start < 3  # a second, with room for a busy machine
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+    assert run.stdout == ""
+    assert run.stderr.startswith("Error: ")
+    assert "^" in run.stderr or len(text) > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["certify", "z1", "--activation", "thanh"], "tanh"),
+        (["certify", "z1", "--activation", "__import__('os')"], "activation"),
+        (["certify", "z1", "--activation", ""], "activation"),
+        (["run", "mean-field-flo"], "mean-field-flow"),
+        (["run", "mean-field-flow", "--dim", "many"], "many"),
+        (["run", "mean-field-flow", "--target", "z1 +"], "^"),
+        (["run", "mean-field-flow", "--activation", "reluu"], "relu"),
+        (["run", "mean-field-flow", "--seeds", "0"], "seeds"),
+        (["run", "mean-field-flow", "--horizon", "-1"], "horizon"),
+        (["run", "mean-field-flow", "--horizon", "nan"], "horizon"),
+        (["run", "mean-field-flow", "--target", "z1*z2*z3", "--dims", "2,4"], "dimension"),
+        (["reproduce", "subspace-sparse"], "subspace_sparse"),
+        (["reproduce", "one_step"], "one_step"),
+        (["cite", "nothing"], "nothing"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_wrong_use_is_one_sentence(arguments, message):
+    """Wrong names and values end with status 2, a hint, and no traceback."""
+    run = twolayer(*arguments)
+    assert run.returncode == 2
+    assert message in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_cite_prints_bibtex():
+    """``cite`` prints the entries of what an experiment rests on, and only those."""
+    run = twolayer("cite", "mean-field-flow")
+    assert run.returncode == 0
+    assert "chen2024subspace" in run.stdout
+    assert "abbe2022merged" not in run.stdout

@@ -1,0 +1,111 @@
+"""Comparison of a prediction with training: verdicts follow from gaps and their errors alone."""
+
+import numpy as np
+import pytest
+from twolayer.compare import compare, compare_sizes
+from twolayer.outcomes import Prediction, Trajectory
+
+TIME = np.linspace(0.0, 4.0, 9)
+LOSS = np.exp(-TIME)
+
+
+def predicted(value=LOSS, kind="exact", **rest):
+    return Prediction("loss", TIME, value, kind, "derived here", **rest)
+
+
+def measured(offset=0.0, noise=0.01, seeds=6, status=None, time=TIME, loss=LOSS):
+    rng = np.random.default_rng(7)
+    value = loss + offset + noise * rng.standard_normal((seeds, len(time)))
+    return Trajectory("loss", time, value, status or ("finished",) * seeds)
+
+
+def test_noise_around_the_truth_agrees():
+    """Curves that scatter around the predicted one agree with it."""
+    assert compare(predicted(), measured()).verdict == "agrees"
+
+
+@pytest.mark.parametrize("offset", [-0.1, 0.1])
+def test_an_offset_of_many_errors_disagrees(offset):
+    """A shift by twenty standard errors is a disagreement on either side."""
+    assert compare(predicted(), measured(offset)).verdict == "disagrees"
+
+
+@pytest.mark.parametrize(("kind", "good"), [("lower", 0.1), ("upper", -0.1)])
+def test_bounds_are_one_sided(kind, good):
+    """A lower bound is broken only from below, an upper bound only from above."""
+    assert compare(predicted(kind=kind), measured(good)).verdict == "agrees"
+    assert compare(predicted(kind=kind), measured(-good)).verdict == "disagrees"
+
+
+def test_the_errors_of_both_sides_count():
+    """A prediction's own error widens the margin: four of its standard errors are allowed."""
+    uncertain = predicted(error=np.full(TIME.shape, 0.05))
+    assert compare(predicted(), measured(0.1, noise=1e-4)).verdict == "disagrees"
+    assert compare(uncertain, measured(0.1, noise=1e-4)).verdict == "agrees"
+
+
+def test_tolerance_is_added_to_the_margin():
+    """A gap inside the tolerance agrees, one outside does not."""
+    run = measured(0.1, noise=1e-4)
+    assert compare(predicted(), run, tolerance=0.11).verdict == "agrees"
+    assert compare(predicted(), run, tolerance=0.09).verdict == "disagrees"
+
+
+def test_noise_too_large_to_tell_is_undecided():
+    """Scatter as large as the curve itself decides nothing."""
+    assert compare(predicted(), measured(noise=2.0)).verdict == "undecided"
+
+
+def test_one_seed_decides_nothing():
+    """One seed has no standard error, so its agreement is undecided."""
+    assert compare(predicted(), measured(seeds=1)).verdict == "undecided"
+
+
+def test_diverged_seeds_are_left_out_and_named():
+    """A diverged seed changes no mean but is mentioned; if all diverge the verdict is failed."""
+    run = measured(status=("diverged", *["finished"] * 5))
+    run.value[0] = np.nan
+    comparison = compare(predicted(), run)
+    assert comparison.verdict == "agrees"
+    assert "1 of 6 seeds" in comparison.reason
+    assert compare(predicted(), measured(status=("diverged",) * 6)).verdict == "failed"
+    assert compare(predicted(status="diverged"), measured()).verdict == "failed"
+
+
+def test_interpolates_between_predicted_times_and_refuses_to_extrapolate():
+    """Times between the grid points are interpolated; times beyond the grid raise."""
+    between = TIME[1:] - 0.25
+    run = measured(time=between, loss=np.interp(between, TIME, LOSS))
+    assert compare(predicted(), run).verdict == "agrees"
+    with pytest.raises(ValueError, match="one up to 4"):
+        compare(predicted(), measured(time=TIME + 1))
+
+
+def shrinking(rate, sizes=(64, 256, 1024), seeds=8):
+    rng = np.random.default_rng(3)
+    return [
+        Trajectory(
+            "loss",
+            TIME,
+            LOSS + size**-rate * (1 + 0.1 * rng.standard_normal((seeds, 1))),
+            ("finished",) * seeds,
+        )
+        for size in sizes
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rate", "verdict"), [(0.5, "agrees"), (1.0, "agrees"), (0.25, "disagrees"), (0.0, "disagrees")]
+)
+def test_the_gap_must_shrink_at_the_expected_rate(rate, verdict):
+    """Gaps that fall as size^-1/2 or faster agree, slower ones and constant ones do not."""
+    convergence = compare_sizes(predicted(), shrinking(rate), (64, 256, 1024))
+    assert convergence.verdict == verdict
+    assert abs(convergence.slope - rate) < 4 * convergence.slope_error
+
+
+def test_convergence_needs_two_sizes_and_two_seeds():
+    """One size is wrong use; sizes with fewer than two finished seeds fail."""
+    with pytest.raises(ValueError, match="at least two"):
+        compare_sizes(predicted(), shrinking(0.5)[:1], (64,))
+    assert compare_sizes(predicted(), shrinking(0.5, seeds=1), (1, 2, 3)).verdict == "failed"
