@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from twolayer.compare import compare, compare_sizes
 from twolayer.outcomes import Prediction, Trajectory
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import xarray
+
 from twolayer.outcomes import (
     Assumption,
     Comparison,
