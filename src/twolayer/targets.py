@@ -54,7 +54,7 @@ class Polynomial(eqx.Module):
 
     def __call__(self, x: Float[Array, " d"]) -> Float[Array, ""]:
         """Its value at one input, of which it reads the first ``dim`` coordinates."""
-        return _evaluate(self.exponents, self.coefficients, x)
+        return evaluate_monomials(self.exponents, self.coefficients, x)
 
     @property
     def degree(self) -> int:
@@ -75,7 +75,7 @@ class Polynomial(eqx.Module):
             chosen = [k for k, alpha in enumerate(self.symbol_exponents) if sum(alpha) == degree]
             exponents = tuple(self.symbol_exponents[k] for k in chosen)
             coefficients = jnp.asarray(self.symbol_coefficients)[jnp.asarray(chosen, int)]
-            parts.append(_evaluate(exponents, coefficients, w))
+            parts.append(evaluate_monomials(exponents, coefficients, w))
         return jnp.stack(parts)
 
 
@@ -84,8 +84,16 @@ def _arrays(exact: RationalPolynomial) -> tuple[tuple[tuple[int, ...], ...], np.
     return exponents, np.asarray([float(exact.terms[alpha]) for alpha in exponents])
 
 
-def _evaluate(exponents: tuple[tuple[int, ...], ...], coefficients, x: Array) -> Array:
-    """``sum_alpha c_alpha x^alpha`` with shared powers of each coordinate."""
+def evaluate_monomials(
+    exponents: tuple[tuple[int, ...], ...], coefficients: Float[Array, " c"], x: Float[Array, " d"]
+) -> Float[Array, ""]:
+    """``sum_alpha c_alpha x^alpha``, its powers of each coordinate shared.
+
+    Examples
+    --------
+    >>> float(evaluate_monomials(((2,), (0,)), jnp.asarray([3.0, 1.0]), jnp.asarray([4.0])))
+    49.0
+    """
     powers: dict[tuple[int, int], Array] = {}
     total = jnp.zeros((), x.dtype)
     for k, alpha in enumerate(exponents):

@@ -122,7 +122,7 @@ def spread_points(
     Examples
     --------
     >>> points = spread_points(100, 2)
-    >>> bool(abs(np.mean(points[:, 0] * points[:, 1]) - 1 / 4) < 0.005)
+    >>> bool(abs(np.mean(points[:, 0] * points[:, 1]) - 1 / 4) < 0.01)
     True
     """
     ratio = 1.5
