@@ -58,4 +58,4 @@ def activation_of(name: str | Facts | Activation) -> Activation:
     for k, derivative in enumerate(facts.derivatives(degree)):  # type: ignore[misc]
         factorial *= max(k, 1)
         coefficients.append(float(derivative / factorial))
-    return PolynomialActivation(tuple(coefficients), facts)
+    return PolynomialActivation(coefficients=tuple(coefficients), facts=facts)
