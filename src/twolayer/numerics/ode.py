@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+_SMALLEST_STEP = 1e-13  # of the horizon
+
 
 class Flow(NamedTuple):
     """A solution at the asked times.
@@ -76,7 +78,14 @@ def integrate(
         y0=initial,
         saveat=diffrax.SaveAt(ts=times),
         stepsize_controller=diffrax.PIDController(
-            rtol=rtol, atol=atol, pcoeff=0.3, icoeff=0.4, dcoeff=0.0
+            rtol=rtol,
+            atol=atol,
+            pcoeff=0.3,
+            icoeff=0.4,
+            dcoeff=0.0,
+            # a solution that blows up ends here, not after max_steps ever smaller steps
+            dtmin=_SMALLEST_STEP * (times[-1] - times[0]),
+            force_dtmin=False,
         ),
         max_steps=max_steps,
         throw=False,
