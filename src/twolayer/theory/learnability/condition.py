@@ -75,14 +75,17 @@ def noise_free_symbols(symbol: RationalPolynomial, facts: Facts) -> list[Rationa
     .. math:: F_k(w) = \sum_j \frac{k!}{2^j j!} |w|^{2j} \hat h_{k-2j}(w)
 
     A subspace holds the flow for all times if it is invariant under every F_k with m_k != 0.
-    The gradient of ``|w|^2`` is tangent to every subspace, so a common power of ``|w|^2`` may
-    be divided out. Within a parity, as many of these k as the target can have degrees suffice:
-    their coefficients are a minor of a triangular totally positive matrix; the invariance is
-    then that of each homogeneous part alone.
+    The origin is, unless m_1 and the degree-one part are both nonzero. On any other subspace
+    |w|^2 is not zero and its gradient is tangent, so a common power of it may be divided out;
+    and within a parity, as many of these k as the target can have degrees suffice: their
+    coefficients are a minor of a triangular totally positive matrix, so the invariance is then
+    that of each homogeneous part alone.
     """
     degree = symbol.degree
     polynomial_degree = int(facts.degree) if facts.degree < inf else 0
     m = derivatives_or_specialised(facts, max(3 * degree + 8, polynomial_degree))
+    if not m[1] or not symbol.parts([1]).terms:
+        return []
     whole: list[int] = []
     symbols: list[RationalPolynomial] = []
     for parity in (1, 0):
@@ -135,12 +138,12 @@ def decide_condition(
         as far as the work stays near a second.
     """
     dim = len(essential)
-    if dim == 0:
-        reason = "The target is constant: there is nothing for the weights to learn."
-        return TaylorCondition(True, 0, (), True, 0, 0, (), (), reason)
     if not facts.differentiable:
         reason = f"It is not defined: {facts.name} is not differentiable at 0."
         return TaylorCondition(None, None, (), True, 0, None, (), (), reason)
+    if dim == 0:
+        reason = "The target is constant: there is nothing for the weights to learn."
+        return TaylorCondition(True, 0, (), True, 0, 0, (), (), reason)
     symbols = noise_free_symbols(symbol, facts)
     same = len(symbols) == 1 and symbols[0] == symbol.parts(range(1, symbol.degree + 1))
     chain = free_chain if same else invariant_chain(symbols, essential)
@@ -186,7 +189,8 @@ def _orders(
     # before the i-th jump has degree at most (s_i-2) + (s_i-3) + ...; where it vanishes at more
     # values than that it vanishes identically and the jump cannot come earlier.
     bound = max(
-        sum(max(0, s - 2 - r) for r in range(i)) for i, s in enumerate(found.orders, start=1)
+        (sum(max(0, s - 2 - r) for r in range(i)) for i, s in enumerate(found.orders, start=1)),
+        default=0,
     )
     if bound >= MAX_SPECIALISATIONS or bound * len(found.columns) ** 2 * 30 > MAX_WORK:
         return found, False

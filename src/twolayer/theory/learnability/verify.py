@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 
 from twolayer.activations.facts import Facts
 from twolayer.numerics.rational import RationalPolynomial, orthogonal_complement
@@ -226,6 +227,8 @@ def _pairing(
     with ``|w|^(power-D)``, so cancellation needs components of different degrees.
     """
     dim = len(squares)
+    if dim == 0:
+        return power == 0 and bool(parts)
     norm = RationalPolynomial(
         dim,
         {tuple(2 * int(i == j) for j in range(dim)): Fraction(q) for i, q in enumerate(squares)},
@@ -247,7 +250,7 @@ def _verdict_check(c: LearnabilityCertificate) -> Check:
     if c.verdict == "not_learnable":
         holds = c.representability_floor > 0 or (bounded(c.facts) and c.total_floor > 0)
     elif c.verdict == "learnable":
-        smooth = bounded(c.facts) and c.facts.smooth
+        smooth = c.facts.smooth and c.facts.derivative_bound < inf
         proved = smooth and c.condition.holds is True and c.total_floor == 0
         holds = proved or c.initial_loss == 0
     else:

@@ -1,0 +1,198 @@
+"""Hermite components in floating point: symmetric tensors, rotations, ranks with a tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import combinations_with_replacement
+from math import factorial, prod, sqrt
+
+import numpy as np
+from numpy.polynomial.hermite_e import hermegauss, hermeval
+
+MAX_NODES = 3_000_000
+MARGIN = 30.0  # singular values within this factor of the tolerance are not decided
+
+Exponents = tuple[int, ...]
+
+
+@dataclass
+class Ranks:
+    """Rank decisions at a tolerance; remembers the singular values too close to call."""
+
+    tolerance: float
+    scale: float
+    close_calls: list[float] = field(default_factory=list)
+
+    def basis(self, matrix: np.ndarray) -> np.ndarray:
+        """Give an orthonormal basis of the row space, shape ``[rank, dim]``."""
+        if matrix.size == 0 or self.scale == 0:
+            return np.zeros((0, matrix.shape[1]))
+        _, values, rows = np.linalg.svd(matrix, full_matrices=False)
+        return rows[: sum(self.nonzero(value / self.scale) for value in values)]
+
+    def nonzero(self, value: float) -> bool:
+        """Tell whether a relative size counts as nonzero."""
+        if self.tolerance / MARGIN < value < self.tolerance * MARGIN:
+            self.close_calls.append(float(value))
+        return value > self.tolerance
+
+
+def hermite_tensors(
+    h: Callable[[np.ndarray], np.ndarray], dim: int, degree: int
+) -> tuple[dict[int, np.ndarray], float]:
+    r"""Give the Hermite components of a function by Gauss-Hermite quadrature.
+
+    .. math:: \hat h_D(x) = \langle T_D, x^{\otimes D} \rangle, \qquad
+              E h^2 = \sum_D D!\, |T_D|^2
+
+    With ``degree + 2`` nodes an axis everything is exact for polynomials of that degree.
+
+    Parameters
+    ----------
+    h
+        Maps points of shape ``[m, dim]`` to values of shape ``[m]``.
+    dim
+        Number of variables.
+    degree
+        Total degree of h.
+
+    Returns
+    -------
+    tuple
+        The symmetric tensors by degree, and the second moment of h.
+
+    Raises
+    ------
+    ValueError
+        If the grid is too large or h does not return one finite value a point.
+    """
+    count = degree + 2
+    if count**dim > MAX_NODES:
+        message = (
+            f"Expected at most {MAX_NODES} quadrature nodes, received {count}^{dim}; "
+            f"use certify with an exact polynomial."
+        )
+        raise ValueError(message)
+    nodes, weights = hermegauss(count)
+    weights = weights / weights.sum()
+    grid = np.stack(np.meshgrid(*[nodes] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    values = np.asarray(h(grid), dtype=float)
+    if values.shape != (len(grid),) or not np.isfinite(values).all():
+        message = (
+            f"Expected one finite value a point, shape ({len(grid)},); received shape "
+            f"{values.shape}."
+        )
+        raise ValueError(message)
+    table = values.reshape((count,) * dim)
+    second_moment = table**2
+    for _ in range(dim):
+        second_moment = np.tensordot(second_moment, weights, axes=(0, 0))
+    # coefficients over He_k: E[h He_k] / k!, one axis after the other
+    dual = np.stack([
+        hermeval(nodes, np.eye(degree + 1)[k]) * weights / factorial(k) for k in range(degree + 1)
+    ])
+    for _ in range(dim):
+        table = np.tensordot(table, dual, axes=(0, 1))
+    return _tensors(table, dim, degree), float(second_moment)
+
+
+def _tensors(table: np.ndarray, dim: int, degree: int) -> dict[int, np.ndarray]:
+    tensors: dict[int, np.ndarray] = {}
+    for D in range(degree + 1):
+        tensor = np.zeros((dim,) * D)
+        for index in np.ndindex(*tensor.shape):
+            exponents = tuple(index.count(i) for i in range(dim))
+            tensor[index] = table[exponents] * prod(map(factorial, exponents)) / factorial(D)
+        tensors[D] = tensor
+    return tensors
+
+
+def rotate(tensors: dict[int, np.ndarray], basis: np.ndarray) -> dict[int, np.ndarray]:
+    """Give the components in the coordinates of orthonormal rows, shape ``[k, dim]``."""
+    rotated: dict[int, np.ndarray] = {}
+    for D, tensor in tensors.items():
+        result = tensor
+        for _ in range(D):
+            result = np.tensordot(result, basis, axes=(0, 1))
+        rotated[D] = result
+    return rotated
+
+
+def squared_norm(tensors: dict[int, np.ndarray]) -> float:
+    """Give the second moment ``sum_D D! |T_D|^2``."""
+    return float(sum(factorial(D) * np.sum(tensor**2) for D, tensor in tensors.items()))
+
+
+def coefficients(tensors: dict[int, np.ndarray], dim: int) -> dict[Exponents, float]:
+    """Give the coefficients of the symbol by exponents."""
+    terms: dict[Exponents, float] = {}
+    for D, tensor in tensors.items():
+        for index in combinations_with_replacement(range(dim), D):
+            exponents = tuple(index.count(i) for i in range(dim))
+            orderings = factorial(D) // prod(map(factorial, exponents))
+            terms[exponents] = float(tensor[index]) * orderings
+    return terms
+
+
+def hidden_rows(terms: dict[Exponents, float], kept: int, dim: int, degree: int) -> np.ndarray:
+    """Give the gradients across the first `kept` coordinates, one row a monomial.
+
+    Rows are weighted so that the squared size of the matrix is a second moment of the gradient's
+    Hermite series. A `degree` of 0 takes all degrees: the essential directions.
+    """
+    rows: dict[Exponents, np.ndarray] = {}
+    for exponents, value in terms.items():
+        if degree and sum(exponents[kept:]) != degree:
+            continue
+        for i in range(kept, dim):
+            e = exponents[i]
+            if e:
+                lowered = (*exponents[:i], e - 1, *exponents[i + 1 :])
+                row = rows.setdefault(lowered, np.zeros(dim - kept))
+                row[i - kept] += e * value
+    weighted = [row * sqrt(prod(map(factorial, key))) for key, row in rows.items()]
+    return np.array(weighted).reshape(-1, dim - kept)
+
+
+@dataclass(frozen=True)
+class FloatFrame:
+    """Orthonormal rows of the essential subspace, the first `learned` of which span W."""
+
+    basis: np.ndarray
+    learned: int = 0
+
+
+def extend(
+    frame: FloatFrame, tensors: dict[int, np.ndarray], degree: int, ranks: Ranks
+) -> FloatFrame | None:
+    """Add the hidden directions of one degree; ``None`` if there are none."""
+    dim = len(frame.basis)
+    if frame.learned == dim:
+        return None
+    terms = coefficients(rotate(tensors, frame.basis), dim)
+    new = ranks.basis(hidden_rows(terms, frame.learned, dim, degree))
+    if not len(new):
+        return None
+    # complete to an orthonormal basis of the hidden coordinates
+    _, _, full = np.linalg.svd(new, full_matrices=True)
+    order = np.concatenate([new, full[len(new) :]]) @ frame.basis[frame.learned :]
+    basis = np.concatenate([frame.basis[: frame.learned], order])
+    return FloatFrame(basis, frame.learned + len(new))
+
+
+def chain(
+    frame: FloatFrame, tensors: dict[int, np.ndarray], ranks: Ranks
+) -> tuple[list[int], FloatFrame]:
+    """Give the dimensions of the invariant chain and the frame adapted to its end."""
+    dims = [0]
+    while (extended := extend(frame, tensors, 1, ranks)) is not None:
+        frame = extended
+        dims.append(frame.learned)
+    return dims, frame
+
+
+def select(tensors: dict[int, np.ndarray], degrees: Iterable[int]) -> dict[int, np.ndarray]:
+    """Keep some degrees."""
+    kept = set(degrees)
+    return {D: tensor for D, tensor in tensors.items() if D in kept}
