@@ -1,0 +1,88 @@
+"""Reading of experiment options: lists in one text, checked numbers."""
+
+from __future__ import annotations
+
+import math
+
+from twolayer.experiments.registry import Progress
+
+
+def whole_numbers(name: str, text: str) -> list[int]:
+    """Positive whole numbers separated by commas.
+
+    Raises
+    ------
+    ValueError
+        Naming the option, if the text is no such list.
+
+    Examples
+    --------
+    >>> whole_numbers("dims", "64, 256")
+    [64, 256]
+    """
+    parts = [part.strip() for part in str(text).split(",")]
+    if not all(part.isdecimal() and part.isascii() and 0 < int(part) < 10**9 for part in parts):
+        message = f"Expected {name} as whole numbers like 64,256. Received: {text!r}."
+        raise ValueError(message)
+    return [int(part) for part in parts]
+
+
+def targets_of(text: str) -> list[str]:
+    """Polynomials separated by semicolons, as they were typed.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not in the polynomial language.
+
+    Examples
+    --------
+    >>> targets_of("z1; z1*z2")
+    ['z1', 'z1*z2']
+    """
+    from twolayer.language import parse_polynomial
+
+    parts = [part.strip() for part in text.split(";")]
+    for part in parts:
+        parse_polynomial(part)
+    return parts
+
+
+def positive(**values: float) -> None:
+    """Raise unless every named value is a positive finite number.
+
+    Raises
+    ------
+    ValueError
+        Naming the first that is not.
+    """
+    for name, value in values.items():
+        if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+            message = f"Expected {name} to be a positive number. Received: {value!r}."
+            raise ValueError(message)
+
+
+def at_least(minimum: int, **values: int) -> None:
+    """Raise unless every named value is a whole number of at least `minimum`.
+
+    Raises
+    ------
+    ValueError
+        Naming the first that is not.
+    """
+    for name, value in values.items():
+        if not isinstance(value, int) or value < minimum:
+            message = f"Expected {name} to be a whole number of at least {minimum}. "
+            message += f"Received: {value!r}."
+            raise ValueError(message)
+
+
+class Stage:
+    """One named stage of an experiment: a progress hook ``(done, total)``."""
+
+    def __init__(self, progress: Progress, name: str):
+        self._progress, self._name = progress, name
+
+    def __call__(self, done: float, total: float) -> None:
+        """Report that `done` of `total` is done."""
+        self._progress(self._name, int(1000 * done / max(total, 1e-12)), 1000)
