@@ -46,7 +46,8 @@ def hermite_tensors(
     .. math:: \hat h_D(x) = \langle T_D, x^{\otimes D} \rangle, \qquad
               E h^2 = \sum_D D!\, |T_D|^2
 
-    With ``degree + 2`` nodes an axis everything is exact for polynomials of that degree.
+    With ``degree + 2`` nodes an axis everything is exact for polynomials of that degree; one more
+    shows a component of either parity beyond it.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def hermite_tensors(
     ValueError
         If the grid is too large or h does not return one finite value a point.
     """
-    count = degree + 2
+    count = degree + 3
     if count**dim > MAX_NODES:
         message = (
             f"Expected at most {MAX_NODES} quadrature nodes, received {count}^{dim}; "
