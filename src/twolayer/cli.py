@@ -216,10 +216,10 @@ def _run(
 
 def _parameter_help(docstring: str) -> dict[str, str]:
     """The texts under ``Parameters`` of a numpy docstring, by name."""
-    import textwrap
+    import inspect
 
     texts: dict[str, str] = {}
-    section = textwrap.dedent(docstring).partition("Parameters\n----------\n")[2]
+    section = inspect.cleandoc(docstring).partition("Parameters\n----------\n")[2]
     name = ""
     for line in section.splitlines():
         if line.startswith("----"):

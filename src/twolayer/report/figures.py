@@ -36,10 +36,13 @@ def figure(result: Result) -> Figure:
     numbers = [finding for finding in result.findings if isinstance(finding.predicted, float)]
     if numbers and not result.trajectories:
         panels.append(_draw_findings)
+    if not panels:
+        panels.append(_draw_words)
     drawing = Figure(figsize=(5.6 * max(len(panels), 1), 4.2), layout="constrained")
     for k, draw in enumerate(panels):
         draw(drawing.add_subplot(1, len(panels), k + 1), result)
-    title = ", ".join(f"{name} = {value}" for name, value in result.parameters.items())
+    short = {name: value for name, value in result.parameters.items() if len(str(value)) <= 30}
+    title = ", ".join(f"{name} = {value}" for name, value in short.items())
     drawing.suptitle(f"{result.experiment}\n{_wrapped(title)}", fontsize=9)
     return drawing
 
@@ -53,11 +56,16 @@ def save_figure(result: Result, directory: str | Path) -> Path:
 
 
 def _draw_curves(axes: Axes, result: Result) -> None:
-    colours = iter(_COLOURS * 3)
+    # A prediction and a trajectory of one name belong together: one colour, one legend entry.
+    names = [curve.name for curve in (*result.trajectories, *result.predictions)]
+    colour = {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(dict.fromkeys(names))}
     for trajectory in result.trajectories:
-        _draw_trajectory(axes, trajectory, next(colours))
+        _draw_trajectory(axes, trajectory, colour[trajectory.name])
+    drawn = {trajectory.name for trajectory in result.trajectories}
     for prediction in result.predictions:
-        _draw_prediction(axes, prediction, next(colours))
+        label = None if prediction.name in drawn else prediction.name
+        _draw_prediction(axes, prediction, colour[prediction.name], label)
+        drawn.add(prediction.name)
     grids = [np.asarray(p.grid) for p in result.predictions]
     grids += [np.asarray(t.time) for t in result.trajectories]
     positive = np.concatenate(grids)
@@ -70,12 +78,10 @@ def _draw_curves(axes: Axes, result: Result) -> None:
     axes.grid(alpha=0.3)
 
 
-def _draw_prediction(axes: Axes, prediction: Prediction, colour: str) -> None:
+def _draw_prediction(axes: Axes, prediction: Prediction, colour: str, label: str | None) -> None:
     style: dict[str, Any] = {"linestyle": _DASHES[prediction.kind], "color": colour}
     marker = "o" if len(prediction.grid) == 1 else None
-    axes.plot(
-        prediction.grid, prediction.value, label=prediction.name, marker=marker, zorder=3, **style
-    )
+    axes.plot(prediction.grid, prediction.value, label=label, marker=marker, zorder=3, **style)
     if prediction.error is not None:
         band = 2 * np.asarray(prediction.error)
         low, high = prediction.value - band, prediction.value + band
@@ -90,7 +96,7 @@ def _draw_trajectory(axes: Axes, trajectory: Trajectory, colour: str) -> None:
         axes.plot([], [], label=label, color=colour)
         return
     mean, error = mean_and_error(np.asarray(trajectory.value)[finished])
-    axes.plot(trajectory.time, mean, label=label, color=colour, marker=".", linewidth=1)
+    axes.plot(trajectory.time, mean, ".", label=label, color=colour)
     if len(finished) > 1:
         low, high = mean - 2 * error, mean + 2 * error
         axes.fill_between(trajectory.time, low, high, color=colour, alpha=0.25, linewidth=0)
@@ -128,6 +134,24 @@ def _draw_findings(axes: Axes, result: Result) -> None:
     axes.set_yticks(places, [f.name for f in rows], fontsize=8)
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
+
+
+def _draw_words(axes: Axes, result: Result) -> None:
+    """Findings that are words: what was predicted, and whether it was found."""
+    axes.axis("off")
+    if not result.findings:
+        return
+    rows = [[f.name, str(f.predicted), f.verdict] for f in result.findings]
+    drawing = axes.get_figure(root=True)
+    if drawing is not None:
+        drawing.set_size_inches(10.5, 0.25 * len(rows) + 1.2)
+    table = axes.table(rows, colLabels=["case", "predicted", "verdict"], loc="upper center",
+                       cellLoc="left", colWidths=[0.24, 0.66, 0.1])  # fmt: skip
+    table.auto_set_font_size(False)
+    table.set_fontsize(7)
+    for cell in table.get_celld().values():
+        cell.set_height(1 / (len(rows) + 1))
+        cell.set_edgecolor("0.8")
 
 
 def _wrapped(text: str, width: int = 90) -> str:

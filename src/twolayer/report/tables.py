@@ -92,12 +92,14 @@ def experiments_table(rows: Sequence[Mapping[str, str]]) -> Table:
 def claims_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Statement, predicted, measured +- error, verdict, seconds."""
     table = Table(padding=(0, 1, 0, 0), show_lines=True)
-    for heading in ("claim", "predicted", "measured +- error", "verdict", "seconds"):
-        justify = "right" if heading == "seconds" else "left"
-        table.add_column(heading, justify=justify, overflow="fold")
+    table.add_column("statement", ratio=3)
+    table.add_column("predicted", ratio=2)
+    table.add_column("measured +- error", ratio=2)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
     for row in rows:
         statement = Text(row["statement"])
-        if row["note"]:
+        if row["note"] and row["verdict"] != "agrees":
             statement.append(f"\n{row['note']}", style="dim")
         table.add_row(
             statement,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from twolayer.compare import compare
 from twolayer.experiments.options import Stage, at_least, positive
 from twolayer.experiments.registry import Progress, experiment, silent
-from twolayer.outcomes import Finding
+from twolayer.outcomes import Finding, Prediction, Trajectory
 from twolayer.results import Result
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from twolayer.networks import TwoLayerNetwork
     from twolayer.theory.learnability import LearnabilityCertificate
 
+THEOREM = "chen2024subspace, Theorem 3.5"
 _CASES = (
     "He2(z1) | cos_sin; z1*z2*z3 | cos_sin; z1 + z1*z2*z3 | cos_sin; z1 + z2 + z1*z2 | cos_sin; "
     "z1 + z1*z2 | sin; z1 + z1*z2 | cos; z1 + z1*z2 | tanh; z1 + He2(z1) | sin"
@@ -28,7 +31,13 @@ _CASES = (
     statement="Neurons without a component along the reflective subspace never gain one, and the "
     "loss stays above the exact floor.",
     reference="chen2024subspace, Theorems 3.4 and 3.5; floors with the activation derived here",
-    quick={"dim": 32, "width": 100, "horizon": 40.0, "seeds": 3},
+    quick={
+        "cases": "z1*z2*z3 | cos_sin; z1 + z1*z2*z3 | cos_sin; z1 + z1*z2 | tanh",
+        "dim": 48,
+        "width": 120,
+        "horizon": 40.0,
+        "seeds": 3,
+    },
 )
 def loss_floors(
     *,
@@ -63,7 +72,9 @@ def loss_floors(
     """
     import numpy as np
 
+    from twolayer.targets import Polynomial
     from twolayer.theory.learnability import certify
+    from twolayer.theory.mean_field import mean_field_flow
 
     positive(horizon=horizon)
     at_least(2, seeds=seeds, dim=dim, width=width)
@@ -72,7 +83,7 @@ def loss_floors(
         message = f"Expected cases like 'z1*z2 | tanh; z1 | sin'. Received: {cases!r}."
         raise ValueError(message)
     times = np.linspace(0.0, horizon, 9)
-    findings, trajectories = [], []
+    findings, trajectories, predictions = [], [], []
     for target, activation in pairs:
         certificate = certify(target, activation=activation)
         run = _gradient_flow(
@@ -82,9 +93,21 @@ def loss_floors(
             (seeds, seed),
             Stage(progress, f"{target}, {activation}"),
         )
-        trajectories.append(run)
-        findings.append(_finding(certificate, run, target, activation))
-    return Result(trajectories=tuple(trajectories), findings=tuple(findings))
+        name = f"{target} | {activation}"
+        flow = mean_field_flow(Polynomial(certificate.target), activation=activation, times=times)
+        trajectories.append(replace(run, name=name))
+        floor = np.full(times.shape, float(certificate.total_floor))
+        predictions += [
+            replace(flow.loss, name=name),
+            Prediction(name, times, floor, "lower", THEOREM),
+        ]
+        findings += [
+            _floor_finding(certificate, run, name),
+            _decay_finding(flow.loss, run, name, 1 / width + 1 / dim),
+        ]
+    return Result(
+        predictions=tuple(predictions), trajectories=tuple(trajectories), findings=tuple(findings)
+    )
 
 
 def _gradient_flow(
@@ -146,31 +169,39 @@ def blind_network(
     return eqx.tree_at(lambda leaf: leaf.W, network, W)
 
 
-def _finding(
-    certificate: LearnabilityCertificate, run, target: str, activation: str
-) -> Finding:
-    """The floor holds if no seed ever gets below it; it is tight if the loss comes near."""
+def _floor_finding(certificate: LearnabilityCertificate, run: Trajectory, name: str) -> Finding:
+    """The floor holds if no seed ever gets below it."""
     import numpy as np
 
-    floor = float(certificate.total_floor)
-    initial = float(certificate.initial_loss)
+    floor, initial = float(certificate.total_floor), float(certificate.initial_loss)
     rounding = 1e-6 * initial
-    finished = np.asarray(run.value)[[status == "finished" for status in run.status]]
-    if not len(finished):
-        return Finding(
-            f"{target} | {activation}", f"The loss of {target} with {activation} has a floor.",
-            floor, float("nan"), float("nan"), "failed", "derived here", "every seed diverged",
-        )  # fmt: skip
-    lowest = float(finished.min())
+    lowest = float(np.min(run.value)) if "diverged" not in run.status else float("nan")
+    verdict = "failed" if np.isnan(lowest) else "disagrees"
+    if lowest >= floor - rounding:
+        verdict = "agrees"
+    derived = certificate.total_floor != certificate.loss_floor
     return Finding(
-        f"{target} | {activation}",
-        f"The loss of {target} with {activation} never falls below its floor.",
+        f"floor of {name}",
+        f"No network of finite width takes the loss of {name} below the floor.",
         floor,
         lowest,
         rounding,
-        "agrees" if lowest >= floor - rounding else "disagrees",
-        "chen2024subspace, Theorem 3.5"
-        if certificate.total_floor == certificate.loss_floor
-        else "derived here, from the proof of chen2024subspace, Theorem 3.5",
-        f"lowest loss of {len(finished)} seeds; the initial loss without a network is {initial:g}",
+        verdict,
+        f"derived here, from the proof of {THEOREM}" if derived else THEOREM,
+        f"lowest loss of {len(run.status)} seeds; without a network it is {initial:g}",
+    )
+
+
+def _decay_finding(flow: Prediction, run: Trajectory, name: str, inverse_sizes: float) -> Finding:
+    """The loss comes down to the saddle as the flow does, up to corrections of first order."""
+    comparison = compare(flow, run, tolerance=inverse_sizes * flow.value[0])
+    return Finding(
+        f"decay of {name}",
+        f"The loss of {name} comes down to its saddle as the flow at d = infinity does.",
+        float(flow.value[-1]),
+        float(flow.value[-1] + comparison.gap[-1]),
+        float(comparison.error[-1]),
+        comparison.verdict,
+        flow.reference,
+        f"{comparison.reason}; the finite size may add (1/width + 1/d) of the initial loss",
     )
