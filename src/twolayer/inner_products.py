@@ -57,6 +57,7 @@ def _network_network(f: TwoLayerNetwork, g: TwoLayerNetwork) -> Float[Array, ""]
 
 def _network_polynomial(f: TwoLayerNetwork, g: Polynomial) -> Float[Array, ""]:
     variance = jnp.sum(f.W**2, axis=1)
-    derivatives = f.activation.derivatives(g.degree, variance) * root_factorials(g.degree)
+    roots = jnp.asarray(root_factorials(g.degree), variance.dtype)
+    derivatives = f.activation.derivatives(g.degree, variance) * roots[None, :]
     parts = jax.vmap(g.symbol_parts)(f.W[:, : g.dim])
     return f.scale * (f.a @ jnp.sum(parts * derivatives, axis=1))

@@ -155,7 +155,7 @@ def _block(
     gram = flat @ flat.T
     before = flat @ network.W.T
     if network.b is not None:  # a bias is the weight of one more coordinate, always 1
-        gram, before = gram + 1, before + network.b
+        gram, before = gram + 1, before + network.b[None, :]
     gram = gram.reshape(num_steps, batch_size, -1)
     before = before.reshape(num_steps, batch_size, -1)
 
@@ -164,7 +164,7 @@ def _block(
         z = before[k] + gram[k] @ pushes.reshape(num_steps * batch_size, -1)
         value, slope = jax.jvp(network.activation, (z,), (jnp.ones_like(z),))
         residual = (y[k] - network.scale * (value @ a)) / batch_size
-        push = (rate_w[k] * residual)[:, None] * (slope * a)
+        push = (rate_w[k] * residual)[:, None] * slope * a[None, :]
         return a + rate_a[k] * (residual @ value), pushes.at[k].set(push)
 
     a, pushes = jax.lax.fori_loop(*active, step, (network.a, jnp.zeros_like(before)))
