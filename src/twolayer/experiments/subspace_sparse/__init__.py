@@ -1,5 +1,5 @@
 """Experiments of chen2024subspace: which polynomials the mean-field flow learns."""
 
-from twolayer.experiments.subspace_sparse import decisions, floors, flow
+from twolayer.experiments.subspace_sparse import algorithm, decisions, floors, flow, horizon
 
-__all__ = ["decisions", "floors", "flow"]
+__all__ = ["algorithm", "decisions", "floors", "flow", "horizon"]
