@@ -1,14 +1,17 @@
 """Comparisons with reasoned tolerances, and the catalogues that contract tests run over."""
 
+import itertools
 import math
+from fractions import Fraction
+from math import inf
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import integrate
+from scipy import integrate, special
 
 from twolayer.activations.catalogue import ACTIVATIONS as BUILT_IN
 from twolayer.activations.catalogue import activation_of
+from twolayer.activations.facts import Facts
 from twolayer.activations.functions import FunctionActivation
 
 
@@ -63,33 +66,53 @@ def gaussian_mean(function, *, breakpoints=()):
 
     edges = [-12.0, *sorted(breakpoints), 12.0]
     pieces = [
-        integrate.quad(integrand, low, high, epsabs=1e-13, epsrel=1e-12, limit=400)[0]
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        integrate.quad(integrand, low, high, epsabs=1e-12, epsrel=1e-11, limit=400)[0]
+        for low, high in itertools.pairwise(edges)
     ]
     return math.fsum(pieces)
 
 
 def numpy_value(activation):
-    """The activation as a function of one Python float, independent of its Gaussian theory."""
-    name = activation.facts.name
-    special = {
-        "relu": lambda z: max(z, 0.0),
-        "abs": abs,
-        "erf": math.erf,
-        "tanh": math.tanh,
-        "sigmoid": lambda z: 0.5 * (1.0 + math.tanh(z / 2)),
-        "softplus": lambda z: max(z, 0.0) + math.log1p(math.exp(-abs(z))),
-        "gelu": lambda z: z * 0.5 * math.erfc(-z / math.sqrt(2)),
-        "cos_sin": lambda z: math.cos(z) + math.sin(z),
-        "cos": math.cos,
-        "sin": math.sin,
+    """The activation in NumPy and SciPy, independent of its Gaussian theory."""
+    named = {
+        "relu": lambda z: np.maximum(z, 0.0),
+        "abs": np.abs,
+        "erf": special.erf,
+        "tanh": np.tanh,
+        "sigmoid": special.expit,
+        "softplus": lambda z: np.logaddexp(z, 0.0),
+        "gelu": lambda z: z * special.ndtr(z),
+        "cos_sin": lambda z: np.cos(z) + np.sin(z),
+        "cos": np.cos,
+        "sin": np.sin,
+        "sine of twice": lambda z: np.sin(2 * z) + 0.3,
+        "leaky relu": lambda z: np.where(z > 0, z, 0.2 * z),
     }
-    if name in special:
-        return special[name]
-    if name == "sine of twice":
-        return lambda z: math.sin(2 * z) + 0.3
-    return lambda z: float(activation(jnp.asarray(z, float)))
+    if activation.facts.name in named:
+        return named[activation.facts.name]
+    terms = [(alpha[0], float(c)) for alpha, c in activation.facts.polynomial.terms.items()]
+    return lambda z: sum(c * z**k for k, c in terms)
 
 
-KINKED = {"relu", "abs"}
 POLYNOMIALS = {"linear": "x", "cubic": "(1+x)^3", "quartic": "1/2 - x^2 + 1/3*x^4"}
+
+
+def _sine_derivatives(order):
+    cycle = (0, 1, 0, -1)
+    return (Fraction(3, 10), *(Fraction(cycle[k % 4] * 2**k) for k in range(1, order + 1)))
+
+
+SINE_OF_TWICE = FunctionActivation(
+    lambda z: jnp.sin(2 * z) + 0.3, Facts("sine of twice", 0, inf, _sine_derivatives, 4.0, True)
+)
+LEAKY = FunctionActivation(
+    lambda z: jnp.where(z > 0, z, 0.2 * z), Facts("leaky relu", inf, 1, None, inf, False)
+)
+ACTIVATIONS = {
+    **BUILT_IN,
+    **{name: activation_of(text) for name, text in POLYNOMIALS.items()},
+    "sine of twice": SINE_OF_TWICE,
+    "leaky relu": LEAKY,
+}
+KINKED = {"relu", "abs", "leaky relu"}
+SMOOTH = [name for name in ACTIVATIONS if name not in KINKED]

@@ -1,7 +1,5 @@
 """Laws of the input ``x``."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 
 import equinox as eqx

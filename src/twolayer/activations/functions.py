@@ -1,7 +1,5 @@
 """Activations as JAX functions that carry their own Gaussian theory."""
 
-from __future__ import annotations
-
 import math
 from abc import abstractmethod
 from collections.abc import Callable
@@ -13,11 +11,16 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import gammaln
 
+from twolayer.activations.black_box import quadrature_derivatives, quadrature_dual
 from twolayer.activations.facts import FACTS, Facts
 from twolayer.activations.rectifier import rectifier_derivatives, rectifier_dual
-from twolayer.numerics.gaussian import mehler, tanh_derivatives
-from twolayer.numerics.hermite import hermite_values
-from twolayer.numerics.quadrature import kinked_gaussian
+from twolayer.numerics.gaussian import (
+    along_last_axis,
+    log_cosh_mean,
+    mehler,
+    series_dual,
+    tanh_derivatives,
+)
 
 _SERIES_DEGREE = 127  # Mehler series of tanh-like activations: error 2e-8 at variance 4
 _SERIES_DEGREE_FLOAT32 = 31  # what single precision can represent
@@ -124,7 +127,8 @@ class Erf(Activation):
             at_zero[k] = (
                 2 / math.sqrt(math.pi) * (-1) ** n * math.factorial(2 * n) / math.factorial(n)
             )
-        return _powers(1 / jnp.sqrt(1 + 2 * variance), degree) * (at_zero / root_factorials(degree))
+        scaled = along_last_axis(at_zero / root_factorials(degree), variance)
+        return _powers(1 / jnp.sqrt(1 + 2 * variance), degree) * scaled
 
     def dual(self, q11, q12, q22):
         return 2 / math.pi * jnp.arcsin(2 * q12 / jnp.sqrt((1 + 2 * q11) * (1 + 2 * q22)))
@@ -189,7 +193,8 @@ class Sinusoid(Activation):
     def derivatives(self, degree, variance):
         cycle = [self.cosine, self.sine, -self.cosine, -self.sine]
         at_zero = jnp.stack([jnp.asarray(cycle[k % 4], variance.dtype) for k in range(degree + 1)])
-        return jnp.exp(-variance / 2)[..., None] * (at_zero / root_factorials(degree))
+        roots = jnp.asarray(root_factorials(degree), variance.dtype)
+        return jnp.exp(-variance / 2)[..., None] * along_last_axis(at_zero / roots, variance)
 
     def dual(self, q11, q12, q22):
         mean = (q11 + q22) / 2
@@ -211,7 +216,7 @@ class Tanh(Activation):
         return tanh_derivatives(degree, variance)
 
     def dual(self, q11, q12, q22):
-        return _odd_dual(q11, q12, q22)
+        return _tanh_dual(q11, q12, q22)
 
 
 class Sigmoid(Activation):
@@ -224,10 +229,11 @@ class Sigmoid(Activation):
 
     def derivatives(self, degree, variance):
         halves = 0.5 ** (np.arange(degree + 1) + 1)
-        return (tanh_derivatives(degree, variance / 4) * halves).at[..., 0].set(0.5)
+        slopes = tanh_derivatives(degree, variance / 4) * along_last_axis(halves, variance)
+        return slopes.at[..., 0].set(0.5)
 
     def dual(self, q11, q12, q22):
-        return (1 + _odd_dual(q11 / 4, q12 / 4, q22 / 4)) / 4
+        return (1 + _tanh_dual(q11 / 4, q12 / 4, q22 / 4)) / 4
 
 
 class Softplus(Activation):
@@ -239,20 +245,17 @@ class Softplus(Activation):
         return jax.nn.softplus(z)
 
     def derivatives(self, degree, variance):
-        nodes, weights = kinked_gaussian()
-        # s(z) = z / 2 + log(2 cosh(z / 2)); the second term is smooth in the variance.
-        even = jnp.log(2 * jnp.cosh(jnp.sqrt(variance)[..., None] * nodes / 2))
-        values = [even @ weights]
-        if degree >= 1:
-            slopes = tanh_derivatives(degree - 1, variance / 4)
-            for k in range(1, degree + 1):
-                slope = slopes[..., k - 1] * 0.5**k / math.sqrt(k)
-                values.append(slope if k % 2 == 0 else slope + (0.5 if k == 1 else 0.0))
-        return jnp.stack(values, axis=-1)
+        # s(z) = z / 2 + log(2) + log(cosh(z / 2)), and s'(z) = (1 + tanh(z / 2)) / 2.
+        mean = math.log(2) + log_cosh_mean(variance / 4)
+        if degree == 0:
+            return mean[..., None]
+        k = np.arange(1, degree + 1)
+        slopes = tanh_derivatives(degree - 1, variance / 4)
+        slopes = slopes * along_last_axis(0.5**k / np.sqrt(k), variance)
+        return jnp.concatenate([mean[..., None], slopes.at[..., 0].set(0.5)], axis=-1)
 
     def dual(self, q11, q12, q22):
-        degree = _series_degree(q12)
-        return mehler(self.derivatives(degree, q11), self.derivatives(degree, q22), q12)
+        return series_dual(self.derivatives, (0, 0), _series_degree(q12), False, q11, q12, q22)
 
 
 class PolynomialActivation(Activation):
@@ -292,7 +295,9 @@ class PolynomialActivation(Activation):
 class FunctionActivation(Activation):
     """Any JAX function of one variable that is smooth on each half-line.
 
-    Its expectations are quadratures: use a built-in activation where there is one.
+    Its expectations are quadratures: use a built-in activation where there is one. Where
+    ``facts.smooth`` is false the function may have a kink at 0, its dual is accurate to about
+    three digits, and its derivatives lose digits at small variance.
     """
 
     function: Callable[[Array], Array] = eqx.field(static=True)
@@ -302,31 +307,18 @@ class FunctionActivation(Activation):
         return self.function(z)
 
     def derivatives(self, degree, variance):
-        # Divides by r^k, so it loses digits at small variance; built-in activations do not.
-        nodes, weights = kinked_gaussian()
-        radius = jnp.sqrt(variance)[..., None]
-        coefficients = self.function(radius * nodes) @ (
-            weights[:, None] * hermite_values(nodes, degree)
-        )
-        return coefficients / _powers(radius[..., 0], degree)
+        return quadrature_derivatives(self.function, self.facts.smooth, degree, variance)
 
     def dual(self, q11, q12, q22):
-        nodes, weights = kinked_gaussian()
-        radius = jnp.sqrt(q11)[..., None]
-        slope = (q12 / jnp.maximum(q11, jnp.finfo(q11.dtype).tiny))[..., None]
-        rest = jnp.sqrt(jnp.maximum(q22 - q12 * slope[..., 0], 0))[..., None, None]
-        outer = self.function(radius * nodes)
-        shift = (slope * radius * nodes)[..., None]
-        inner = self.function(shift + rest * nodes) @ weights
-        return (outer * inner) @ weights
+        return quadrature_dual(self.function, self.function, self.facts.smooth, q11, q12, q22)
 
 
-def _odd_dual(q11, q12, q22):
-    """``E tanh(u) tanh(v)`` by its Mehler series in odd powers."""
-    degree = _series_degree(q12)
-    left = tanh_derivatives(degree, q11)[..., 1::2]
-    right = tanh_derivatives(degree, q22)[..., 1::2]
-    return q12 * mehler(left, right, q12**2)
+def _tanh_dual(q11, q12, q22):
+    """``E tanh(u) tanh(v)``; the error is largest at correlation +-1.
+
+    There it is 2e-8 at variance 4, 6e-5 at 16, 5e-3 at 100; 1e-9 at correlation 0.8 and 16.
+    """
+    return series_dual(tanh_derivatives, (0, 0), _series_degree(q12), True, q11, q12, q22)
 
 
 def _series_degree(q12: Array) -> int:

@@ -14,8 +14,13 @@ def rectifier_derivatives(degree: int, variance: Float[Array, "..."]) -> Float[A
 
     From ``E |y + r G| = r g(y / r)``; for even ``k`` it is
     ``(-1)^(k/2 + 1) sqrt(2 / pi) (k - 3)!! r^(1 - k)`` (with (-3)!! = -1 and (-1)!! = 1).
+
+    At variance 0 these are infinite from k = 2 on; 0 is returned there, so that their products
+    with polynomials of degree k in the weights take their limit 0, with the gradient 0 that
+    belongs to the convention |.|'(0) = 0.
     """
-    radius = jnp.sqrt(variance)
+    positive = variance > 0
+    safe = jnp.sqrt(jnp.where(positive, variance, 1.0))
     values = []
     for k in range(degree + 1):
         if k % 2:
@@ -23,7 +28,8 @@ def rectifier_derivatives(degree: int, variance: Float[Array, "..."]) -> Float[A
             continue
         odd_factorial = -1.0 if k == 0 else float(math.prod(range(k - 3, 0, -2)))
         constant = (-1) ** (k // 2 + 1) * math.sqrt(2 / math.pi) * odd_factorial
-        values.append(constant / math.sqrt(math.factorial(k)) * radius ** (1 - k))
+        scaled = constant / math.sqrt(math.factorial(k)) * safe ** (1 - k)
+        values.append(jnp.where(positive, scaled, 0.0))
     return jnp.stack(values, axis=-1)
 
 

@@ -7,8 +7,10 @@ function ``y -> E s(y + sqrt(q) G)``. As a function of the variance ``q`` it is 
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -26,10 +28,64 @@ def mehler(
     With ``left_k = mu_k(q11) / sqrt(k!)`` and ``right_k = mu_k(q22) / sqrt(k!)`` it is
     ``E s(u) s(v)`` for centred Gaussians with variances q11, q22 and covariance q12.
     """
-    total = left[..., -1] * right[..., -1]
-    for k in range(left.shape[-1] - 2, -1, -1):
-        total = left[..., k] * right[..., k] + q12 * total
-    return total
+
+    def step(total, coefficients):
+        left_k, right_k = coefficients
+        return left_k * right_k + q12 * total, None
+
+    terms = jnp.moveaxis(left, -1, 0), jnp.moveaxis(right, -1, 0)
+    start = jnp.zeros(jnp.broadcast_shapes(left.shape[:-1], right.shape[:-1], q12.shape), q12.dtype)
+    return jax.lax.scan(step, start, terms, reverse=True, unroll=16)[0]
+
+
+# (degree, variance) -> mu_k(variance) / sqrt(k!) for k = 0, ..., degree
+Smoothed = Callable[[int, Array], Array]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2, 3))
+def series_dual(
+    derivatives: Smoothed,
+    orders: tuple[int, int],
+    degree: int,
+    odd: bool,
+    q11: Float[Array, "..."],
+    q12: Float[Array, "..."],
+    q22: Float[Array, "..."],
+) -> Float[Array, "..."]:
+    """``E s^(a)(u) s^(b)(v)``, ``orders = (a, b)``, by its Mehler series up to `degree`.
+
+    Covariance ``[[q11, q12], [q12, q22]]``; `odd` skips the even terms of an odd function. The
+    derivatives are series of the same kind (Price's theorem), so differentiating stores no
+    partial sums.
+    """
+    left, right = (
+        _shifted(derivatives, order, degree, variance)
+        for order, variance in zip(orders, (q11, q22), strict=True)
+    )
+    length = degree + 1 - max(orders)
+    if not odd:
+        return mehler(left[..., :length], right[..., :length], q12)
+    first = (1 + orders[0]) % 2
+    series = mehler(left[..., first:length:2], right[..., first:length:2], q12**2)
+    return q12 * series if first else series
+
+
+@series_dual.defjvp
+def _series_dual_jvp(derivatives, orders, degree, odd, primals, tangents):
+    def dual(along_u, along_v):
+        raised = orders[0] + along_u, orders[1] + along_v
+        return series_dual(derivatives, raised, degree, odd, *primals)
+
+    slopes = dual(2, 0) / 2, dual(1, 1), dual(0, 2) / 2
+    return dual(0, 0), sum(s * t for s, t in zip(slopes, tangents, strict=True))
+
+
+def _shifted(derivatives: Smoothed, order: int, degree: int, variance: Array) -> Array:
+    """``mu_{k+order} / sqrt(k!)`` from ``mu_k / sqrt(k!)``."""
+    values = derivatives(degree, variance)[..., order:]
+    k = np.arange(degree + 1 - order)
+    ratio = np.exp((gammaln(k + order + 1) - gammaln(k + 1)) / 2)
+    return values * along_last_axis(ratio, variance)
 
 
 def tanh_derivatives(degree: int, variance: Float[Array, "..."]) -> Float[Array, "... k"]:
@@ -41,7 +97,7 @@ def tanh_derivatives(degree: int, variance: Float[Array, "..."]) -> Float[Array,
     up to variance 1e6 and degree 127. Double precision is needed above k of about 30.
     """
     frequencies, weights = _tanh_spectrum(degree)
-    decay = jnp.exp(-variance[..., None] * _row(frequencies**2 / 2, variance))
+    decay = jnp.exp(-variance[..., None] * along_last_axis(frequencies**2 / 2, variance))
     return decay @ jnp.asarray(weights, variance.dtype)
 
 
@@ -51,13 +107,13 @@ def log_cosh_mean(variance: Float[Array, "..."]) -> Float[Array, "..."]:
     ``int_0^oo (1 - e^{-q w^2 / 2}) / (w sinh(pi w / 2)) dw``: smooth in q down to 0.
     """
     frequencies, weights = _tanh_spectrum(1)
-    growth = -jnp.expm1(-variance[..., None] * _row(frequencies[1:] ** 2 / 2, variance))
+    growth = -jnp.expm1(-variance[..., None] * along_last_axis(frequencies[1:] ** 2 / 2, variance))
     above = growth @ jnp.asarray(weights[1:, 1] / frequencies[1:] ** 2, variance.dtype)
     return above + weights[0, 1].item() / 2 * variance
 
 
-def _row(values: np.ndarray, like: Array) -> Array:
-    """Values along a new last axis of `like`, in its precision."""
+def along_last_axis(values: Float[Array | np.ndarray, " k"], like: Float[Array, "..."]) -> Array:
+    """Values along a new last axis of `like`, in its precision: ``like[..., None] * row``."""
     return jnp.asarray(values, like.dtype).reshape((1,) * like.ndim + (-1,))
 
 

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_allclose, gaussian_mean
 from scipy import integrate
 
+from helpers import assert_allclose, gaussian_mean
 from twolayer.numerics.gaussian import log_cosh_mean, mehler, tanh_derivatives
 
 
@@ -35,7 +35,9 @@ def test_smoothed_derivatives_of_tanh(variance):
     radius = math.sqrt(variance)
     computed = np.asarray(tanh_derivatives(7, jnp.asarray(variance)))
     for k in range(8):
-        mean = gaussian_mean(lambda g, k=k: math.tanh(radius * g) * eval_hermitenorm(k, g), breakpoints=(0.0,))
+        mean = gaussian_mean(
+            lambda g, k=k: math.tanh(radius * g) * eval_hermitenorm(k, g), breakpoints=(0.0,)
+        )
         expected = mean / math.sqrt(math.factorial(k))
         assert computed[k] * radius**k == pytest.approx(expected, abs=2e-11)
 

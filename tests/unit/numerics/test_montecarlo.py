@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from helpers import assert_within_sem
 
+from helpers import assert_within_sem
 from twolayer.numerics.montecarlo import mean_and_error
 
 
