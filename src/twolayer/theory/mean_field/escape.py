@@ -16,10 +16,9 @@ from twolayer.numerics.montecarlo import mean_and_error
 from twolayer.numerics.precision import in_float64
 from twolayer.targets import Polynomial
 from twolayer.tasks import Regression
-from twolayer.theory.learnability import certify
-from twolayer.theory.mean_field.flow import flow_from, target_of
 from twolayer.theory.mean_field.population import gaussian_population
 from twolayer.theory.mean_field.potential import MeanField, mean_field
+from twolayer.theory.mean_field.solve import exact_certificate, flow_from, target_of
 
 _POINTS = 81  # observation times on each horizon; the crossing is interpolated between them
 
@@ -102,7 +101,7 @@ def escape_times(
     True
     """
     target, activation = target_of(task), activation_of(activation)
-    certificate = certify(target, activation=activation)
+    certificate = exact_certificate(target, activation)
     floor = float(certificate.activation_loss_floor)
     if floor == 0:
         message = (

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float
 
 from twolayer.activations.facts import Facts, facts_of
 from twolayer.outcomes import Assumption, Prediction
-from twolayer.theory.learnability import certify
+from twolayer.theory.learnability import LearnabilityCertificate, certify
 
 REFERENCE = "chen2024subspace, Theorem 3.4 with the constants of Lemmas A.1, A.2 and Corollary A.3"
 
@@ -78,7 +79,9 @@ def loss_lower_bound(
     """
     facts = getattr(activation, "facts", activation)
     facts = facts if isinstance(facts, Facts) else facts_of(str(facts))
-    certificate = certify(getattr(task, "target", task), activation=facts)
+    certificate = cast(
+        LearnabilityCertificate, certify(getattr(task, "target", task), activation=facts)
+    )
     floor = float(certificate.activation_loss_floor)
     rank = certificate.activation_chain.reflective_dim
     norm = math.sqrt(2 * float(certificate.initial_loss))

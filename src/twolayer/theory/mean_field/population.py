@@ -13,6 +13,8 @@ from scipy.stats import chi2
 
 from twolayer.numerics.quadrature import gauss_legendre, spread_points
 
+Numbers = Array | np.ndarray
+
 
 class Population(eqx.Module):
     """Neurons ``(a, w, s)`` and their weights in the mean over neurons.
@@ -33,10 +35,10 @@ class Population(eqx.Module):
         The share of each neuron; they sum to 1.
     """
 
-    a: Float[Array, "*t m"]
-    w: Float[Array, "*t m p"]
-    s: Float[Array, "*t m"]
-    weight: Float[Array, " m"]
+    a: Float[Numbers, "*t m"]
+    w: Float[Numbers, "*t m p"]
+    s: Float[Numbers, "*t m"]
+    weight: Float[Numbers, " m"]
 
 
 def limit_population(subspace_dim: int, num_neurons: int, noise: float = 1.0) -> Population:
@@ -49,13 +51,13 @@ def limit_population(subspace_dim: int, num_neurons: int, noise: float = 1.0) ->
 
     Examples
     --------
-    >>> population = limit_population(2, 4)
+    >>> population = limit_population(2, 5)
     >>> round(float(population.weight @ population.a**2), 12)
     0.333333333333
     """
     a, weight = cubed_legendre(num_neurons)
     zeros = np.zeros((num_neurons, subspace_dim))
-    return Population(a, zeros, np.full(num_neurons, noise), weight)  # type: ignore[arg-type]
+    return Population(a, zeros, np.full(num_neurons, noise), weight)
 
 
 def cubed_legendre(
@@ -89,7 +91,7 @@ def gaussian_population(
     s = np.sqrt(chi2.ppf(points[:, -1], rest) / dim) if rest else np.zeros(len(points))
     a = 2 * points[:, -2] - 1
     weight = np.full(2 * len(points), 1 / (2 * len(points)))
-    return Population(  # type: ignore[arg-type]
+    return Population(
         np.concatenate([a, -a]), np.concatenate([w, w]), np.concatenate([s, s]), weight
     )
 

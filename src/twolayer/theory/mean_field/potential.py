@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from twolayer.activations.functions import Activation, root_factorials
 from twolayer.numerics.quadrature import sphere_cosine
 from twolayer.targets import Polynomial, evaluate_monomials
-from twolayer.theory.mean_field.population import Population
+from twolayer.theory.mean_field.population import Numbers, Population
 
 _MANY = 50  # dimensions from which on two angles suffice: error below 1e-4, else three: 1e-5
 
@@ -58,11 +58,11 @@ class MeanField(eqx.Module):
     """
 
     exponents: tuple[tuple[int, ...], ...] = eqx.field(static=True)
-    coefficients: Float[Array, " c"]
-    second_moment: Float[Array, ""]
+    coefficients: Float[Numbers, " c"]
+    second_moment: Float[Numbers, ""]
     activation: Activation
-    cosines: Float[Array, " l"]
-    cosine_weights: Float[Array, " l"]
+    cosines: Float[Numbers, " l"]
+    cosine_weights: Float[Numbers, " l"]
     schedules: tuple[Schedule, Schedule]
 
     def velocity(self, time: Float[Array, ""], population: Population) -> Population:
@@ -83,7 +83,7 @@ class MeanField(eqx.Module):
         target = self.target_overlap(population).value
         network = self.network_overlap(population).value
         mass = population.weight * population.a
-        return self.second_moment / 2 - mass @ target + mass @ network / 2
+        return jnp.asarray(self.second_moment) / 2 - mass @ target + mass @ network / 2
 
     def target_overlap(self, population: Population) -> Overlap:
         """``P = E h*(z) s(w.x)`` for each neuron, with its derivatives."""
@@ -96,7 +96,9 @@ class MeanField(eqx.Module):
         degrees = np.asarray([sum(alpha) for alpha in self.exponents], dtype=int)
         top = int(max(degrees, default=0))
         derivatives = self.activation.derivatives(top, q) * root_factorials(top)
-        return evaluate_monomials(self.exponents, self.coefficients * derivatives[degrees], w)
+        return evaluate_monomials(
+            self.exponents, jnp.asarray(self.coefficients) * derivatives[degrees], w
+        )
 
     def network_overlap(self, population: Population) -> Overlap:
         """``Q = E f(x) s(w.x)`` for each neuron, with its derivatives."""
@@ -137,7 +139,10 @@ def _pair(activation: Activation, q11, q12, q22):
 class Constant(eqx.Module):
     """The schedule that is `rate` at every time."""
 
-    rate: Float[Array, ""] = eqx.field(converter=np.asarray)
+    rate: Float[Numbers, ""]
+
+    def __init__(self, rate: float):
+        self.rate = np.asarray(rate, dtype=np.float64)
 
     def __call__(self, time: Float[Array, ""]) -> Float[Array, ""]:
         """The rate, whatever the time."""
@@ -165,9 +170,9 @@ def mean_field(
         rule = sphere_cosine(2 if rest >= _MANY else 3, rest)
     return MeanField(
         target.symbol_exponents,
-        np.asarray(target.symbol_coefficients),  # type: ignore[arg-type]
-        np.asarray(target.second_moment),  # type: ignore[arg-type]
+        np.asarray(target.symbol_coefficients),
+        np.asarray(target.second_moment),
         activation,
-        *rule,  # type: ignore[arg-type]
-        schedules or (Constant(1.0), Constant(1.0)),  # type: ignore[arg-type]
+        *rule,
+        schedules or (Constant(1.0), Constant(1.0)),
     )
