@@ -3,6 +3,7 @@
 import random
 import time
 from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 
@@ -278,6 +279,24 @@ def test_json_has_the_promised_keys():
     assert {"name", "holds", "reference"} <= set(data["statements"][0])
 
 
+def test_targets_and_activations_may_carry_their_exact_form():
+    """Objects with .exact and .facts are as good as text."""
+    target = SimpleNamespace(exact=parse_polynomial("z1 + z1*z2"))
+    c = certify(target, activation=SimpleNamespace(facts=FACTS["tanh"]))
+    assert c == certify("z1 + z1*z2", activation="tanh")
+
+
+def test_numbers_too_large_to_print():
+    """Coefficients of hundreds of digits still give a certificate, JSON and a reason."""
+    c = certify(" + ".join(f"{10**280 + i}/{10**270 + 7 * i}*z{i}*z{i + 1}" for i in range(1, 6)))
+    assert c.verdict == "not_learnable"
+    assert "e+" in c.reason
+    data = c.to_json()
+    assert data["initial_loss"]["value"] == pytest.approx(2.5e20)
+    huge = certify(f"{10**280}*z1*z2").to_json()
+    assert huge["initial_loss"]["value"] is None
+
+
 def test_bad_arguments():
     """Wrong targets, activations and matrices raise one sentence."""
     with pytest.raises(ValueError, match="Expected a polynomial"):
@@ -288,6 +307,8 @@ def test_bad_arguments():
         certify("z1", rotation=[[2]])
     with pytest.raises(ValueError, match="size 2"):
         certify("z1*z2", rotation=[[1]])
+    with pytest.raises(ValueError, match="at least 1"):
+        certify("z1*z2", max_order=0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from math import comb
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from twolayer.theory.learnability.chain import Basis, Chain
 from twolayer.theory.learnability.condition import TaylorCondition
 from twolayer.theory.learnability.leap import Flag
 
+MAX_PRINTED_BITS = 14_000
 Decision = Literal["learnable", "not_learnable", "undecided"]
 
 
@@ -136,7 +138,7 @@ class LearnabilityCertificate:
         return {
             "verdict": self.verdict,
             "reason": self.reason,
-            "target": self.target.text(),
+            "target": self._target_text(),
             "activation": self.facts.name,
             "degree": self.target.degree,
             "essential_dim": self.essential_dim,
@@ -176,6 +178,10 @@ class LearnabilityCertificate:
             ],
         }
 
+    def _target_text(self) -> str | None:
+        printable = all(map(_exact_text, self.target.terms.values()))
+        return self.target.text() if printable else None
+
     def _witness(self) -> dict[str, Any] | None:
         if self.verdict == "not_learnable":
             return {"reflective_basis": _rows(self.activation_chain.frame.hidden_basis)}
@@ -183,7 +189,7 @@ class LearnabilityCertificate:
             return {
                 "basis": _rows(self.condition.basis),
                 "taylor_columns": {
-                    str(s): [str(x) for x in self.condition.columns[s - 1]]
+                    str(s): [_exact_text(x) for x in self.condition.columns[s - 1]]
                     for s in self.condition.orders
                 },
             }
@@ -198,9 +204,23 @@ def bounded(facts: Facts) -> bool:
 def loss_json(value: Fraction) -> dict[str, Any]:
     """Give an exact loss as text and as a float, null beyond the range of floats."""
     try:
-        return {"exact": str(value), "value": float(value)}
+        number = float(value)
     except OverflowError:
-        return {"exact": str(value), "value": None}
+        number = None
+    return {"exact": _exact_text(value), "value": number}
+
+
+def fraction_text(value: Fraction) -> str:
+    """Give a fraction for people: exact where it is short, else six digits."""
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) < 64:
+        return str(value)
+    return f"{Decimal(value.numerator) / Decimal(value.denominator):.6g}"
+
+
+def _exact_text(value: Fraction) -> str | None:
+    # Python refuses to print integers of more than 4300 digits
+    largest = max(value.numerator.bit_length(), value.denominator.bit_length())
+    return str(value) if largest < MAX_PRINTED_BITS else None
 
 
 def _rows(basis: Basis) -> list[list[int]]:

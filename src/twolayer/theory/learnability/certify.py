@@ -57,7 +57,8 @@ def certify(
     Raises
     ------
     ValueError
-        If the text is no polynomial, the activation unknown or the matrix not orthogonal.
+        If the text is no polynomial, the activation unknown, the matrix not orthogonal or
+        `max_order` not positive.
 
     Examples
     --------
@@ -67,6 +68,9 @@ def certify(
     >>> certify("z1 + z1*z2", activation="tanh").floor
     Fraction(1, 2)
     """
+    if max_order is not None and max_order < 1:
+        message = f"Expected max_order of at least 1, received {max_order}."
+        raise ValueError(message)
     polynomial, facts = exact_target(target), exact_facts(activation)
     if rotation is not None:
         if not _is_exact(rotation):

@@ -130,8 +130,9 @@ def certify_function(
     The Hermite components come from Gauss-Hermite quadrature with ``degree + 3`` nodes an axis,
     which is exact for polynomials of this degree and shows what is none; ranks from singular
     values relative to ``(E h^2)^(1/2)``. A singular value within a factor 30 of the tolerance, or
-    a function that is no polynomial of this degree, makes the verdict undecided. A property that holds only on
-    a set of measure zero (a leap of 2, say) is thereby "decided" up to the tolerance only.
+    a function that is no polynomial of this degree, makes the verdict undecided. A property
+    that holds only on a set of measure zero (a leap of 2, say) is thereby "decided" up to the
+    tolerance only.
 
     Parameters
     ----------

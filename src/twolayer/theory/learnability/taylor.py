@@ -21,7 +21,7 @@ from typing import Any
 from twolayer.activations.facts import Derivatives
 from twolayer.numerics.rational import RationalPolynomial, Span
 
-MAX_WORK = 150_000  # multiplications of fractions: a good second
+MAX_WORK = 250_000  # multiplications of fractions: a second or so
 
 
 @dataclass(frozen=True)

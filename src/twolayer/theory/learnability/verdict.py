@@ -13,6 +13,7 @@ from twolayer.theory.learnability.certificate import (
     LearnabilityCertificate,
     Statement,
     bounded,
+    fraction_text,
 )
 
 DERIVED = "derived here"
@@ -48,9 +49,9 @@ def decide(c: LearnabilityCertificate) -> tuple[Decision, str]:
         return "not_learnable", _floor_reason(c) + _rescue(c)
     if c.representability_floor > 0:
         return "not_learnable", (
-            f"No network with activation {name} and without biases, of any width, has the Hermite "
-            f"degrees {_degrees(c)} of the target: the loss stays at or above "
-            f"{c.representability_floor} ({DERIVED})." + _rescue(c)
+            f"No network with activation {name} and without biases, of any width, has "
+            f"{_degrees(c)} of the target: the loss stays at or above "
+            f"{fraction_text(c.representability_floor)} ({DERIVED})." + _rescue(c)
         )
     if c.condition.holds and sufficient(c.facts):
         return "learnable", (
@@ -68,33 +69,45 @@ def sufficient(facts: Facts) -> bool:
 
 def _degrees(c: LearnabilityCertificate) -> str:
     degrees = sorted({sum(e) for e in c.symbol.terms})
-    return ", ".join(str(D) for D in degrees if not c.facts.sees(D))
+    lost = [str(D) for D in degrees if not c.facts.sees(D)]
+    return f"the Hermite degree{'s' if len(lost) > 1 else ''} {', '.join(lost)}"
 
 
 def _floor_reason(c: LearnabilityCertificate) -> str:
+    floor = fraction_text(c.total_floor)
     horizon = (
-        f"within any time that does not grow with the dimension d the loss stays above "
-        f"{c.total_floor} as d grows"
+        f"within any time that does not grow with the dimension d the loss stays at or above "
+        f"{floor}, up to a term that vanishes as d grows"
     )
-    dim = c.activation_chain.reflective_dim
-    if c.activation_loss_floor == 0:
+    if c.total_floor == c.representability_floor:
         return (
-            f"No network with activation {c.facts.name} and without biases has the Hermite "
-            f"degrees {_degrees(c)} of the target: the loss stays at or above {c.total_floor} "
-            f"({DERIVED})."
+            f"No network with activation {c.facts.name} and without biases, of any width, has "
+            f"{_degrees(c)} of the target: the loss stays at or above {floor} ({DERIVED})."
+            + _any_activation(c)
         )
     if c.loss_floor > 0:
         source = f"{PAPER}, Theorem 3.4"
         if c.total_floor > c.loss_floor:
-            source += f", for {c.loss_floor}; the larger floor, for this activation, {DERIVED}"
+            smaller = fraction_text(c.loss_floor)
+            source += f", for {smaller}; the larger floor, for this activation, {DERIVED}"
         return (
             f"The target is reflective with respect to a subspace of dimension "
             f"{c.chain.reflective_dim}: {horizon} ({source})."
         )
     return (
         f"With activation {c.facts.name} and without biases the target is reflective, in the "
-        f"sense of (3.5), with respect to a subspace of dimension {dim}: {horizon} ({DERIVED}: "
-        f"the proof of {PAPER}, Theorem 3.4, uses (3.5) only)."
+        f"sense of (3.5), with respect to a subspace of dimension "
+        f"{c.activation_chain.reflective_dim}: {horizon} ({DERIVED}: the proof of {PAPER}, "
+        f"Theorem 3.4, uses (3.5) only)."
+    )
+
+
+def _any_activation(c: LearnabilityCertificate) -> str:
+    if c.loss_floor == 0:
+        return ""
+    return (
+        f" With any other bounded activation a floor of {fraction_text(c.loss_floor)} remains, for "
+        f"times that do not grow with the dimension ({PAPER}, Theorem 3.4)."
     )
 
 
@@ -117,7 +130,7 @@ def _undecided(c: LearnabilityCertificate) -> str:
         return f"The activation {name} is constant: the weights never move."
     smooth = "" if c.facts.smooth or c.facts.polynomial else " and not twice differentiable"
     remains = (
-        f"If Theorem 3.4 extended to it, the loss would stay above {c.total_floor}"
+        f"If Theorem 3.4 extended to it, the loss would stay above {fraction_text(c.total_floor)}"
         if c.total_floor > 0
         else "No floor stands in the way: condition (3.5) has no reflective subspace that matters"
     )
@@ -151,7 +164,7 @@ def _properties(c: LearnabilityCertificate) -> tuple[Statement, ...]:
             f"{PAPER}, (3.5); its Hermite form {DERIVED}",
         ),
         Statement(
-            f"isotropic leap {c.isotropic_leap} is at least 2, as (3.2) is equivalent to",
+            f"isotropic leap at least 2 (it is {c.isotropic_leap}), equivalent to (3.2)",
             c.isotropic_leap >= 2,
             f"{PAPER}, Proposition B.1, on the essential subspace",
         ),
@@ -171,24 +184,23 @@ def _properties(c: LearnabilityCertificate) -> tuple[Statement, ...]:
 
 def _conclusions(c: LearnabilityCertificate) -> tuple[Statement, ...]:
     applies = bounded(c.facts)
-    by_paper = applies and c.loss_floor > 0
-    by_activation = applies and c.total_floor > 0
     learns = bool(c.condition.holds) and sufficient(c.facts)
-    return (
+    by_paper, own = fraction_text(c.loss_floor), fraction_text(c.total_floor)
+    statements = [
         Statement(
-            f"loss stays above {c.loss_floor} up to any constant time as the dimension grows",
-            True if by_paper else None,
+            f"loss bounded away from zero up to any constant time (floor {by_paper})",
+            True if applies and c.loss_floor > 0 else None,
             f"{PAPER}, Theorem 3.4",
         ),
         Statement(
-            f"loss stays above {c.total_floor} up to any constant time, with {c.facts.name} and "
-            f"no biases",
-            True if by_activation else None,
+            f"the same with {c.facts.name} and without biases (floor {own})",
+            True if applies and c.total_floor > 0 else None,
             f"{DERIVED}, from the proof of {PAPER}, Theorem 3.4, with (3.5)",
         ),
         Statement(
-            f"no bias-free network of any width has a loss below {c.representability_floor}",
-            c.representability_floor > 0,
+            f"no bias-free network of any width represents the target "
+            f"(floor {fraction_text(c.representability_floor)})",
+            True if c.representability_floor > 0 else None,
             DERIVED,
         ),
         Statement(
@@ -196,18 +208,22 @@ def _conclusions(c: LearnabilityCertificate) -> tuple[Statement, ...]:
             True if learns else None,
             f"{PAPER}, Theorem 4.3",
         ),
-        Statement(
-            f"L = n s = {c.smoothness_derived} derivatives suffice in Assumption 4.2 (the paper "
-            f"asks for {c.smoothness_paper})",
-            True if learns and c.condition.order else None,
-            f"{DERIVED}; {PAPER}, Assumption 4.2",
-        ),
-    )
+    ]
+    if learns and c.condition.order:
+        statements.append(
+            Statement(
+                f"L = n s = {c.smoothness_derived} derivatives suffice in Assumption 4.2 (the "
+                f"paper asks for {c.smoothness_paper})",
+                True,
+                f"{DERIVED}; {PAPER}, Assumption 4.2",
+            )
+        )
+    return tuple(statements)
 
 
 def _assumptions(c: LearnabilityCertificate) -> tuple[Assumption, ...]:
     facts, bound = c.facts, c.facts.derivative_bound
-    missing = c.essential_dim - len(c.condition.orders)
+    missing = len(c.condition.orders) - c.essential_dim
     return (
         Assumption(
             f"{PAPER}, Assumption 3.1(i): activation with two bounded derivatives",
@@ -225,7 +241,7 @@ def _assumptions(c: LearnabilityCertificate) -> tuple[Assumption, ...]:
         Assumption(
             f"{PAPER}, Assumption 4.1: the Taylor series of the first phase spans",
             c.condition.holds,
-            margin=-float(missing),
+            margin=None if c.condition.holds is None else float(missing),
             detail=f"Rank minus dimension of the essential subspace. {c.condition.reason}",
         ),
         Assumption(
@@ -236,7 +252,7 @@ def _assumptions(c: LearnabilityCertificate) -> tuple[Assumption, ...]:
         Assumption(
             "no provable floor for this activation",
             c.total_floor == 0,
-            margin=-_float(c.total_floor),
+            margin=_float(-c.total_floor),
             detail="Minus the floor of (3.5) together with the expressivity floor.",
         ),
     )
@@ -246,4 +262,4 @@ def _float(value: Fraction) -> float:
     try:
         return float(value)
     except OverflowError:
-        return inf
+        return -inf

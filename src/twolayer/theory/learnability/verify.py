@@ -10,7 +10,7 @@ from math import inf
 from twolayer.activations.facts import Facts
 from twolayer.numerics.rational import RationalPolynomial, orthogonal_complement
 from twolayer.theory.learnability.brute_force import Recursion, TooLargeError, modular, rank_jumps
-from twolayer.theory.learnability.certificate import LearnabilityCertificate, bounded
+from twolayer.theory.learnability.certificate import LearnabilityCertificate, bounded, fraction_text
 from twolayer.theory.learnability.chain import Chain
 from twolayer.theory.learnability.condition import derivatives_or_specialised
 from twolayer.theory.learnability.moments import (
@@ -89,7 +89,11 @@ def _checks(c: LearnabilityCertificate) -> Iterator[Check]:
 
 
 def _same(name: str, claimed: Fraction, found: Fraction) -> Check:
-    return Check(name, claimed == found, f"certificate {claimed}, moments {found}")
+    return Check(
+        name,
+        claimed == found,
+        f"certificate {fraction_text(claimed)}, moments {fraction_text(found)}",
+    )
 
 
 def _half_square(h: RationalPolynomial, squares: list[int]) -> Fraction:
@@ -144,14 +148,21 @@ def _reflective_checks(
         present = {degree + 1 for degree in degree_components(force, squares[:kept])}
         identity = identity and not (present & acting)
     yield Check(f"reflective identity {name}", identity)
-    mean = conditional_expectation(h, squares, kept)
-    found = c.initial_loss - _half_square(mean, squares[:kept])
+    found = Fraction(0)  # with nothing hidden, the conditional mean is h itself
+    if kept < len(frame.basis):
+        mean = conditional_expectation(h, squares, kept)
+        found = c.initial_loss - _half_square(mean, squares[:kept])
     yield _same(f"floor of {name}", floor, found)
 
 
 def _expressivity_checks(c: LearnabilityCertificate) -> Iterator[Check]:
     frame, kept = c.activation_chain.frame, c.activation_chain.frame.learned
     h, squares = _coordinates(c.target, frame.basis)
+    degrees = range(c.target.degree + 1)
+    if all(c.facts.sees(D) for D in degrees):
+        yield _same("expressivity floor", c.expressivity_floor, Fraction(0))
+        yield _same("representability floor", c.representability_floor, Fraction(0))
+        return
     mean = conditional_expectation(h, squares, kept)
     found = _unseen_half_norm(mean, squares[:kept], c.facts)
     yield _same("expressivity floor", c.expressivity_floor, found)
