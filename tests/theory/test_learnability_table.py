@@ -233,6 +233,20 @@ def test_no_first_derivative_no_first_step():
     assert verify(c)
 
 
+def test_without_noise_components_can_cancel():
+    """x + x^4 sees degrees 2 and 4 only as F_4 = 24 h_4 + 12 |w|^2 h_2, which is zero here."""
+    x1, x2 = (RationalPolynomial.variable(2, i) for i in range(2))
+    symbol = x1 + x1 * x2 - x1 * x2 * (x1**2 + x2**2) / 2
+    c = certify(symbol.from_symbol(), activation="x + x^4")
+    assert c.activation_chain.dims == (0, 1, 2)
+    assert (c.condition.holds, c.condition.reachable_dim) == (False, 1)
+    assert verify(c)
+    # any other weight between the two, and the flow gets away
+    symbol = x1 + x1 * x2 - x1 * x2 * (x1**2 + x2**2) / 3
+    c = certify(symbol.from_symbol(), activation="x + x^4")
+    assert (c.condition.holds, c.condition.reachable_dim) == (True, 2)
+
+
 def test_smoothness_orders():
     """L = n s, against the paper's 2 s n binom(n+p, p)."""
     c = certify("z1 + z1*z2")
