@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from twolayer.activations import tanh as tanh
     from twolayer.compare import compare as compare
     from twolayer.compare import compare_sizes as compare_sizes
+    from twolayer.dynamics import SGD as SGD
+    from twolayer.dynamics import GradientFlow as GradientFlow
+    from twolayer.dynamics import Layerwise as Layerwise
+    from twolayer.dynamics import simulate as simulate
+    from twolayer.dynamics import train_layerwise as train_layerwise
     from twolayer.inputs import Gaussian as Gaussian
     from twolayer.language import PolynomialSyntaxError as PolynomialSyntaxError
     from twolayer.language import parse_polynomial as parse_polynomial
@@ -40,6 +45,13 @@ if TYPE_CHECKING:
     from twolayer.risks import PopulationRisk as PopulationRisk
     from twolayer.targets import Polynomial as Polynomial
     from twolayer.tasks import Regression as Regression
+    from twolayer.theory.learnability import certify as certify
+    from twolayer.theory.learnability import certify_function as certify_function
+    from twolayer.theory.learnability import verify as verify
+    from twolayer.theory.mean_field import algorithm_one as algorithm_one
+    from twolayer.theory.mean_field import escape_times as escape_times
+    from twolayer.theory.mean_field import loss_lower_bound as loss_lower_bound
+    from twolayer.theory.mean_field import mean_field_flow as mean_field_flow
 
 _HOME = {
     "twolayer.activations": (
@@ -47,6 +59,9 @@ _HOME = {
         "gelu", "relu", "sigmoid", "sin", "softplus", "tanh",
     ),
     "twolayer.compare": ("compare", "compare_sizes"),
+    "twolayer.dynamics": (
+        "SGD", "GradientFlow", "Layerwise", "simulate", "train_layerwise",
+    ),
     "twolayer.inputs": ("Gaussian",),
     "twolayer.language": ("PolynomialSyntaxError", "parse_polynomial"),
     "twolayer.networks": ("TwoLayerNetwork", "mean_field_network"),
@@ -55,6 +70,10 @@ _HOME = {
     "twolayer.risks": ("EmpiricalRisk", "PopulationRisk"),
     "twolayer.targets": ("Polynomial",),
     "twolayer.tasks": ("Regression",),
+    "twolayer.theory.learnability": ("certify", "certify_function", "verify"),
+    "twolayer.theory.mean_field": (
+        "algorithm_one", "escape_times", "loss_lower_bound", "mean_field_flow",
+    ),
 }  # fmt: skip
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -30,7 +30,9 @@ def inner(f: TwoLayerNetwork, g: TwoLayerNetwork | Polynomial) -> Float[Array, "
     Raises
     ------
     ValueError
-        If a network has biases, whose expectations have no closed form here.
+        If a network has biases, whose expectations have no closed form here; if two networks
+        differ in activation or input dimension; if a polynomial reads more coordinates than the
+        network has inputs.
 
     Examples
     --------
@@ -44,7 +46,15 @@ def inner(f: TwoLayerNetwork, g: TwoLayerNetwork | Polynomial) -> Float[Array, "
             message = "Expected networks without biases. Received: one with biases."
             raise ValueError(message)
     if isinstance(g, Polynomial):
+        g.check_reads(f.dim)
         return _network_polynomial(f, g)
+    names = f.activation.facts.name, g.activation.facts.name
+    if names[0] != names[1]:
+        message = f"Expected networks of one activation. Received: {names[0]} and {names[1]}."
+        raise ValueError(message)
+    if f.dim != g.dim:
+        message = f"Expected networks of one input dimension. Received: {f.dim} and {g.dim}."
+        raise ValueError(message)
     return _network_network(f, g)
 
 

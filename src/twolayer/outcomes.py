@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 Kind = Literal["exact", "asymptotic", "upper", "lower"]
 Verdict = Literal["agrees", "disagrees", "undecided", "failed"]

@@ -53,8 +53,27 @@ class Polynomial(eqx.Module):
         self.symbol_exponents, self.symbol_coefficients = _arrays(symbol)
 
     def __call__(self, x: Float[Array, " d"]) -> Float[Array, ""]:
-        """Its value at one input, of which it reads the first ``dim`` coordinates."""
+        """Its value at one input, of which it reads the first ``dim`` coordinates.
+
+        Raises
+        ------
+        ValueError
+            If the input has fewer coordinates.
+        """
+        self.check_reads(x.shape[-1])
         return evaluate_monomials(self.exponents, self.coefficients, x)
+
+    def check_reads(self, dim: int) -> None:
+        """Raise unless inputs of `dim` coordinates are enough.
+
+        Raises
+        ------
+        ValueError
+            If the polynomial reads more coordinates than that: indexing would repeat the last.
+        """
+        if dim < self.dim:
+            message = f"Expected inputs of at least {self.dim} coordinates. Received: {dim}."
+            raise ValueError(message)
 
     @property
     def degree(self) -> int:

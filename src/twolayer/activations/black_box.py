@@ -25,6 +25,7 @@ def quadrature_derivatives(
 
     The mean of the k-th derivative up to k = 10 where `function` is smooth. Elsewhere
     ``E s(r G) h_k(G) / r^k``, which loses digits at small variance; 0 is returned at variance 0.
+    (At a kink the first derivative there is the mean of the two slopes.)
     """
     nodes, weights = kinked_gaussian()
     positive = variance > 0
@@ -35,7 +36,7 @@ def quadrature_derivatives(
     )
     means, derivative = [], function
     for k in range(degree + 1):
-        if k == 0 or (smooth and k <= _NESTED):
+        if k <= (_NESTED if smooth else 1):
             means.append(_mean(derivative, smooth, variance) / math.sqrt(math.factorial(k)))
             derivative = _derivative(derivative)
         else:
@@ -91,7 +92,9 @@ def _mean(
     variance: Float[Array, "..."],
 ) -> Float[Array, "..."]:
     nodes, weights = kinked_gaussian()
-    values = function(jnp.sqrt(variance)[..., None] * along_last_axis(nodes, variance))
+    # Never quite 0, where the slope at a kink would be that of one side.
+    radius = jnp.sqrt(jnp.maximum(variance, jnp.finfo(variance.dtype).tiny))
+    values = function(radius[..., None] * along_last_axis(nodes, variance))
     return values @ jnp.asarray(weights, variance.dtype)
 
 

@@ -43,14 +43,14 @@ def rectifier_dual(
     companions rather than a derivative of the formula, whose square root has none at rho = +-1.
     """
     root = _root_determinant(q11, q12, q22)
-    return 2 / math.pi * (root + q12 * jnp.arctan2(q12, root))
+    return 2 / math.pi * (root + q12 * _angle(q12, root))
 
 
 @rectifier_dual.defjvp
 def _rectifier_dual_jvp(primals, tangents):
     q11, q12, q22 = primals
     root = _root_determinant(q11, q12, q22)
-    angle = jnp.arctan2(q12, root)
+    angle = _angle(q12, root)
     value = 2 / math.pi * (root + q12 * angle)
     along_q11 = root / (math.pi * _positive(q11))
     along_q22 = root / (math.pi * _positive(q22))
@@ -62,6 +62,13 @@ def _root_determinant(q11, q12, q22):
     determinant = q11 * q22 - q12**2
     positive = determinant > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, determinant, 1.0)), 0.0)
+
+
+def _angle(q12, root):
+    """``arcsin(rho)`` with derivative 0 where it has none, at rho = +-1."""
+    regular = root > 0
+    inside = jnp.arctan2(q12, jnp.where(regular, root, 1.0))
+    return jnp.where(regular, inside, jnp.sign(q12) * (math.pi / 2))
 
 
 def _positive(q):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 from jaxtyping import Float
@@ -45,3 +46,15 @@ def he_coefficients(degree: int) -> list[list[int]]:
             row[power] -= k * coefficient
         rows.append(row)
     return rows
+
+
+def multi_indices(dim: int, degree: int) -> tuple[tuple[int, ...], ...]:
+    """All exponents of `dim` variables up to a total degree, by degree.
+
+    Examples
+    --------
+    >>> multi_indices(2, 1)
+    ((0, 0), (0, 1), (1, 0))
+    """
+    every = product(range(degree + 1), repeat=dim)
+    return tuple(sorted((alpha for alpha in every if sum(alpha) <= degree), key=sum))

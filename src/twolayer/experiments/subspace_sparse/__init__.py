@@ -1,5 +1,5 @@
 """Experiments of chen2024subspace: which polynomials the mean-field flow learns."""
 
-from twolayer.experiments.subspace_sparse import algorithm, decisions, floors, flow, horizon
+from twolayer.experiments.subspace_sparse import algorithm, decisions, escape, floors, flow, horizon
 
-__all__ = ["algorithm", "decisions", "floors", "flow", "horizon"]
+__all__ = ["algorithm", "decisions", "escape", "floors", "flow", "horizon"]

@@ -159,6 +159,8 @@ class LearnabilityCertificate:
                 "holds": self.condition.holds,
                 "order": self.condition.order,
                 "orders": list(self.condition.orders),
+            },
+            "assumption_4_1_search": {
                 "minimal": self.condition.minimal,
                 "searched": self.condition.searched,
                 "reason": self.condition.reason,

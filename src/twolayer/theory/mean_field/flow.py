@@ -84,7 +84,7 @@ def mean_field_flow(
     dim
         The input dimension; infinite by default, whatever the dimension of the task.
     num_neurons
-        Size of the quadrature over neurons: 128 at d = infinity, else 256.
+        Size of the quadrature over neurons: 128 at d = infinity, else 192.
     schedules
         The learning rates ``xi_a(t)``, ``xi_w(t)``; 1 by default. Equinox modules don't
         recompile where a new lambda does.
@@ -111,7 +111,7 @@ def mean_field_flow(
     projector = None
     if dim == math.inf:
         projector = invariant_projector(target, activation.facts)
-    width = num_neurons or (128 if dim == math.inf else 256)
+    width = num_neurons or (128 if dim == math.inf else 192)
 
     initial = _initial(target.dim, width, dim, key)
     states, loss, status = flow_from(field, initial, grid, projector)

@@ -13,10 +13,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from twolayer.activations.functions import Activation, root_factorials
+from twolayer.numerics.hermite import multi_indices
 from twolayer.numerics.quadrature import sphere_cosine
 from twolayer.targets import Polynomial, evaluate_monomials
 from twolayer.theory.mean_field.population import Numbers, Population
 
+_COMMON_DEGREE, _FEW = 3, 35  # targets of low degree share one program if it has few monomials
 _MANY = 50  # dimensions from which on two angles suffice: error below 1e-4, else three: 1e-5
 
 Schedule = Callable[[Float[Array, ""]], Float[Array, ""]]
@@ -169,10 +171,19 @@ def mean_field(
         rest = int(dim) - target.dim
         rule = sphere_cosine(2 if rest >= _MANY else 3, rest)
     return MeanField(
-        target.symbol_exponents,
-        np.asarray(target.symbol_coefficients),
+        *_symbol(target),
         np.asarray(target.second_moment),
         activation,
         *rule,
         schedules or (Constant(1.0), Constant(1.0)),
     )
+
+
+def _symbol(target: Polynomial) -> tuple[tuple[tuple[int, ...], ...], Float[np.ndarray, " c"]]:
+    """The symbol's monomials, with those that are absent so that equal shapes compile once."""
+    degree = max(target.degree, _COMMON_DEGREE)
+    if math.comb(degree + target.dim, degree) > _FEW:
+        return target.symbol_exponents, np.asarray(target.symbol_coefficients)
+    known = dict(zip(target.symbol_exponents, target.symbol_coefficients, strict=True))
+    exponents = multi_indices(target.dim, degree)
+    return exponents, np.asarray([float(known.get(alpha, 0.0)) for alpha in exponents])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import combinations_with_replacement, product
+from itertools import combinations_with_replacement
 
 import numpy as np
 from jaxtyping import Float
 
+from twolayer.numerics.hermite import multi_indices
 from twolayer.targets import Polynomial
 
 _ABSENT = 1e-12  # a direction of the weights below this share of the largest counts as absent
@@ -91,18 +92,6 @@ def population_means(
         repeats *= run
     share = math.factorial(num_populations) / repeats * np.prod(weight[chosen], axis=1)
     return np.mean(w[chosen], axis=1), share
-
-
-def multi_indices(dim: int, degree: int) -> tuple[tuple[int, ...], ...]:
-    """All exponents of `dim` variables up to a total degree, by degree.
-
-    Examples
-    --------
-    >>> multi_indices(2, 1)
-    ((0, 0), (0, 1), (1, 0))
-    """
-    every = product(range(degree + 1), repeat=dim)
-    return tuple(sorted((alpha for alpha in every if sum(alpha) <= degree), key=sum))
 
 
 def readout_features(

@@ -21,7 +21,7 @@ from twolayer.theory.learnability.chain import essential_basis, invariant_chain
 from twolayer.theory.mean_field.population import Numbers, Population
 from twolayer.theory.mean_field.potential import MeanField
 
-_RTOL, _ATOL = 1e-6, 1e-9
+_RTOL, _ATOL = 1e-5, 1e-8
 
 
 def target_of(task: Regression | Polynomial | str) -> Polynomial:
