@@ -214,5 +214,7 @@ def facts_of(activation: str) -> Facts:
     try:
         return polynomial_facts(parse_polynomial(activation, variable="x"), activation)
     except PolynomialSyntaxError as error:
-        error.add_note(f"Activations are {', '.join(FACTS)}, or a polynomial in x.")
-        raise
+        message = (
+            f"The activation is neither a polynomial in x nor one of {', '.join(FACTS)}. {error}"
+        )
+        raise ValueError(message) from error
