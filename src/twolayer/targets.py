@@ -38,9 +38,9 @@ class Polynomial(eqx.Module):
     """
 
     exponents: tuple[tuple[int, ...], ...] = eqx.field(static=True)
-    coefficients: Float[Array, " c"]
+    coefficients: Float[Array | np.ndarray, " c"]
     symbol_exponents: tuple[tuple[int, ...], ...] = eqx.field(static=True)
-    symbol_coefficients: Float[Array, " k"]
+    symbol_coefficients: Float[Array | np.ndarray, " k"]
     dim: int = eqx.field(static=True)
     exact: RationalPolynomial = eqx.field(static=True)
 
@@ -104,7 +104,9 @@ def _arrays(exact: RationalPolynomial) -> tuple[tuple[tuple[int, ...], ...], np.
 
 
 def evaluate_monomials(
-    exponents: tuple[tuple[int, ...], ...], coefficients: Float[Array, " c"], x: Float[Array, " d"]
+    exponents: tuple[tuple[int, ...], ...],
+    coefficients: Float[Array | np.ndarray, " c"],
+    x: Float[Array, " d"],
 ) -> Float[Array, ""]:
     """``sum_alpha c_alpha x^alpha``, its powers of each coordinate shared.
 

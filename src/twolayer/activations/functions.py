@@ -326,5 +326,5 @@ def _series_degree(q12: Array) -> int:
 
 
 def _powers(base: Array, degree: int) -> Array:
-    """``1, base, ..., base^degree`` in the last axis."""
-    return jnp.stack([base**k for k in range(degree + 1)], axis=-1)
+    """``1, base, ..., base^degree`` of a positive base in the last axis."""
+    return base[..., None] ** along_last_axis(np.arange(degree + 1.0), base)

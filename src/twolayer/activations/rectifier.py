@@ -6,7 +6,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+from twolayer.numerics.gaussian import along_last_axis
 
 
 def rectifier_derivatives(degree: int, variance: Float[Array, "..."]) -> Float[Array, "... k"]:
@@ -21,16 +24,14 @@ def rectifier_derivatives(degree: int, variance: Float[Array, "..."]) -> Float[A
     """
     positive = variance > 0
     safe = jnp.sqrt(jnp.where(positive, variance, 1.0))
-    values = []
-    for k in range(degree + 1):
-        if k % 2:
-            values.append(jnp.zeros_like(variance))
-            continue
+    constants = np.zeros(degree + 1)
+    for k in range(0, degree + 1, 2):
         odd_factorial = -1.0 if k == 0 else float(math.prod(range(k - 3, 0, -2)))
-        constant = (-1) ** (k // 2 + 1) * math.sqrt(2 / math.pi) * odd_factorial
-        scaled = constant / math.sqrt(math.factorial(k)) * safe ** (1 - k)
-        values.append(jnp.where(positive, scaled, 0.0))
-    return jnp.stack(values, axis=-1)
+        sign = (-1) ** (k // 2 + 1)
+        constants[k] = sign * math.sqrt(2 / math.pi) * odd_factorial / math.sqrt(math.factorial(k))
+    powers = safe[..., None] ** along_last_axis(1.0 - np.arange(degree + 1), variance)
+    scaled = along_last_axis(constants, variance) * powers
+    return jnp.where(positive[..., None], scaled, 0.0)
 
 
 @jax.custom_jvp
