@@ -114,22 +114,24 @@ def sphere_cosine(num_nodes: int, dim: int) -> Rule:
 def spread_points(
     num_points: int, dim: int, shift: Float[np.ndarray, " p"] | float = 0.5
 ) -> Float[np.ndarray, "n p"]:
-    """Points spread evenly over the unit cube: ``shift + i (g^-1, ..., g^-dim) mod 1``.
+    """Points spread evenly over the unit cube; each coordinate takes each k-th midpoint once.
 
-    The Kronecker sequence of the generalised golden ratio g, ``g^(dim + 1) = g + 1``. A shift
-    that is uniform on the cube makes means over the points unbiased.
+    The ranks of the Kronecker sequence ``shift + i (g^-1, ..., g^-dim) mod 1`` of the generalised
+    golden ratio g, ``g^(dim + 1) = g + 1``: a Latin hypercube. Another shift, other points.
 
     Examples
     --------
     >>> points = spread_points(100, 2)
-    >>> bool(abs(np.mean(points[:, 0] * points[:, 1]) - 1 / 4) < 0.01)
+    >>> bool(abs(np.mean(points[:, 0] * points[:, 1]) - 1 / 4) < 0.005)
     True
     """
     ratio = 1.5
     for _ in range(64):
         ratio = (1 + ratio) ** (1 / (dim + 1))
     steps = ratio ** -np.arange(1.0, dim + 1)
-    return (shift + np.arange(1, num_points + 1)[:, None] * steps) % 1.0
+    points = (shift + np.arange(1, num_points + 1)[:, None] * steps) % 1.0
+    ranks = np.argsort(np.argsort(points, axis=0), axis=0)
+    return (ranks + 0.5) / num_points
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from twolayer.theory.mean_field.population import (
 from twolayer.theory.mean_field.potential import Schedule, mean_field
 from twolayer.theory.mean_field.solve import flow_from, invariant_projector, target_of
 
+_FEWEST = 4  # half of them are still a pair
 _RESOLVED = 0.01  # the error, relative to the initial loss, up to which a curve counts as resolved
 REFERENCE = "chen2024subspace, equations 2.4-2.5; dimension-free form derived here"
 
@@ -91,7 +92,7 @@ def mean_field_flow(
     estimate_error
         Run once more on half the neurons, to see how far the quadrature is resolved.
     key
-        Shifts the quadrature at random; finite d only.
+        Draws another quadrature over neurons; finite d only.
 
     Raises
     ------
@@ -111,7 +112,10 @@ def mean_field_flow(
     projector = None
     if dim == math.inf:
         projector = invariant_projector(target, activation.facts)
-    width = num_neurons or (128 if dim == math.inf else 192)
+    width = (128 if dim == math.inf else 192) if num_neurons is None else num_neurons
+    if width < _FEWEST:
+        message = f"Expected at least {_FEWEST} neurons. Received: {num_neurons!r}."
+        raise ValueError(message)
 
     initial = _initial(target.dim, width, dim, key)
     states, loss, status = flow_from(field, initial, grid, projector)

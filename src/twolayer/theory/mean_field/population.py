@@ -74,8 +74,8 @@ def gaussian_population(
 ) -> Population:
     """The initial law at finite d: ``a ~ U[-1, 1]``, ``w ~ N(0, I_p / d)``, ``s^2 ~ chi2 / d``.
 
-    Pairs ``(a, w, s), (-a, w, s)``, so that the network starts at 0, on points spread evenly by
-    a Kronecker sequence; a key shifts them at random, which makes means over them unbiased.
+    Pairs ``(a, w, s), (-a, w, s)``, so that the network starts at 0, on evenly spread points; a
+    key draws others.
 
     Examples
     --------
