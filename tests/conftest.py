@@ -1,6 +1,13 @@
 """Every test runs in double precision with JAX's strictest promotion rules."""
 
 import itertools
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread a worker: more only get in each other's way
+    flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax
 import matplotlib as mpl

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-_ALWAYS = ("twolayer", "jax2018github")  # the software itself
+_ALWAYS = ("twolayer", "jax2018github", "kidger2021equinox", "kidger2021on")  # the software
 
 
 def bibtex(names: Sequence[str]) -> str:
