@@ -21,6 +21,7 @@ from twolayer.numerics.gaussian import (
     series_dual,
     tanh_derivatives,
 )
+from twolayer.numerics.trigonometry import sine_cosine
 
 _SERIES_DEGREE = 127  # Mehler series of tanh-like activations: error 2e-8 at variance 4
 _SERIES_DEGREE_FLOAT32 = 31  # what single precision can represent
@@ -186,9 +187,8 @@ class Sinusoid(Activation):
         self.facts = facts
 
     def __call__(self, z):
-        return jnp.asarray(self.cosine, z.dtype) * jnp.cos(z) + jnp.asarray(
-            self.sine, z.dtype
-        ) * jnp.sin(z)
+        sine, cosine = sine_cosine(z)
+        return jnp.asarray(self.cosine, z.dtype) * cosine + jnp.asarray(self.sine, z.dtype) * sine
 
     def derivatives(self, degree, variance):
         cycle = [self.cosine, self.sine, -self.cosine, -self.sine]
