@@ -218,7 +218,7 @@ KNOWN = [
     ("z1 + z1*z2*z3", "cos_sin", [1, 0.567, 0.510, 0.5025, 0.5015]),
     ("z1 + z1*z2 + z2*z3", "cos_sin", [1.5, 0.633, 0.218, 0.043]),
     ("z1 + z1*z2 + z1*z2*z3", "cos_sin", [1.5, 0.647, 0.494, 0.441]),
-    ("z1 + z1*z2", "sin", [1, 0.567, 0.510, 0.5025, 0.5015]),
+    pytest.param("z1 + z1*z2", "sin", [1, 0.567, 0.51, 0.5025, 0.5015], marks=pytest.mark.slow),
     pytest.param("z1 + z1*z2", "cos", [1] * 5, marks=pytest.mark.slow),
     pytest.param("z1 + He2(z1)", "sin", [1.5, 1.067, 1.01, 1.0025, 1.001], marks=pytest.mark.slow),
 ]
@@ -243,13 +243,13 @@ def test_rotated_saddle_is_exact():
 
 @pytest.mark.slow
 def test_escape_from_the_plateau_is_resolved_by_few_cubed_nodes():
-    """At t = 200, 400 plain nodes give .0665 (100) to .0770 (320); cubed ones agree at 64."""
+    """At t = 200, 400 plain nodes give .0665 (100) to .0770 (320); 128 cubed ones do."""
     flows = [
         mean_field_flow(
             "z1 + z1*z2", activation="cos_sin", times=[0, 200, 400], num_neurons=m,
             estimate_error=False,
         ).loss.value
-        for m in (64, 200)
+        for m in (128, 200)
     ]  # fmt: skip
     np.testing.assert_allclose(*flows, atol=1e-3)
     np.testing.assert_allclose(flows[1], [1, 0.0785, 0.0259], atol=1e-3)
@@ -263,6 +263,7 @@ def test_tanh_sees_odd_degrees_only():
     assert np.all(flow.population.w[..., 1] == 0)
 
 
+@pytest.mark.slow
 def test_finite_dimension_tends_to_the_limit():
     """At d = 1e8 the flow before any escape is that at d = infinity."""
     limit, finite = (

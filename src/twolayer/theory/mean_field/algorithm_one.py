@@ -204,7 +204,8 @@ def first_phase(
     Raises
     ------
     ValueError
-        If the activation has no derivatives at 0, or the last time is not positive.
+        If the activation has no derivatives at 0, the last time is not positive, or the flow does
+        not stay finite.
     """
     if not activation.facts.differentiable:
         message = (
@@ -221,7 +222,14 @@ def first_phase(
     start = Population(a, zeros, np.zeros(num_nodes), weights / 2)
     field = mean_field(target, activation, schedules=(Constant(0.0), Constant(1.0)))
     projector = invariant_projector(target, activation.facts)
-    return flow_from(field, start, grid, projector, _TOLERANCES)[0]
+    neurons, _, status = flow_from(field, start, grid, projector, _TOLERANCES)
+    if status != "finished":
+        message = (
+            f"The first phase left the finite numbers before T = {grid[-1]:g}. Take a shorter one, "
+            "or a built-in activation: quadratures of others fail at weight 0."
+        )
+        raise ValueError(message)
+    return neurons
 
 
 @in_float64

@@ -124,8 +124,8 @@ def mean_field_flow(
         half = padded(_initial(target.dim, width // 2, dim, key), width)
         coarse = flow_from(field, half, grid, projector)[1]
         shared = min(len(loss), len(coarse))
-        loss, grid = loss[:shared], grid[:shared]
-        error = np.abs(loss - coarse[:shared])
+        error = np.full(len(loss), np.inf)
+        error[:shared] = np.abs(loss[:shared] - coarse[:shared])
     prediction = Prediction(
         "loss",
         grid[: len(loss)],
@@ -136,7 +136,6 @@ def mean_field_flow(
         error=error,
         status=status,
     )
-    states = jax.tree.map(lambda leaf: leaf[: len(loss)], states)
     return MeanFieldFlow(prediction, states, dim)
 
 
