@@ -15,7 +15,7 @@ from twolayer.results import Result
     paper="subspace_sparse",
     statement="The saddle of a leap-2 target lasts a time proportional to log d.",
     reference="derived here; Theorem 3.4 of chen2024subspace holds for times constant in d",
-    quick={"dims": "32,256", "width": 200, "seeds": 4},
+    quick={"dims": "32,256", "width": 200, "seeds": 4, "horizon": 8.0},
 )
 def escape_times(
     *,
@@ -82,7 +82,8 @@ def escape_times(
         num_neurons=width,
         share=share,
     )
-    level = share * float(certify(target, activation=activation).activation_loss_floor)
+    certificate = certify(target, activation=activation)
+    level = share * float(certificate.activation_loss_floor)
     times = np.linspace(0.0, horizon, 65)
     runs, escapes = [], []
     for d in sizes:
@@ -103,7 +104,27 @@ def escape_times(
                  (predicted.mean[k], predicted.error[k]), (measured.mean[k], measured.error[k]))
         for k, d in enumerate(sizes)
     ]  # fmt: skip
+    slopes = _slopes(predicted.scale, np.asarray(escapes))
+    scale = "log10 d" if certificate.isotropic_leap <= 2 else "the power of d expected of its leap"
+    findings.append(
+        _finding(
+            "growth",
+            f"The escape time of {target} grows in proportion to {scale}, at the predicted rate.",
+            (predicted.slope, predicted.slope_error),
+            (slopes.mean, slopes.error),
+        )
+    )
     return Result(trajectories=tuple(runs), findings=tuple(findings))
+
+
+def _slopes(scale, escapes):
+    """Mean over seeds of the least-squares slope of escape times ``[k, s]``, and its error."""
+    import numpy as np
+
+    from twolayer.numerics.montecarlo import mean_and_error
+
+    centred = np.asarray(scale) - np.mean(scale)
+    return mean_and_error(centred @ escapes / np.sum(centred**2))
 
 
 def _crossing(times, curve, level: float) -> float:
