@@ -10,11 +10,12 @@ import pytest
 
 from helpers import assert_within_sem
 from twolayer.activations import cos_sin, relu
+from twolayer.dynamics.base import in_single_precision
 from twolayer.dynamics.observe import SampledRisk
 from twolayer.dynamics.sgd import SGD
 from twolayer.dynamics.simulate import simulate, stack, train
 from twolayer.inputs import Gaussian
-from twolayer.networks import TwoLayerNetwork, mean_field_network
+from twolayer.networks import mean_field_network
 from twolayer.risks import PopulationRisk
 from twolayer.targets import Polynomial
 from twolayer.tasks import Regression
@@ -147,10 +148,9 @@ def test_the_network_decides_the_precision(getkey, x64):
     """Single-precision weights train in single precision, whatever JAX's setting."""
     with jax.enable_x64(x64):
         key = jax.random.key(1)
-        network = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), initialise(key=key))
-        network = TwoLayerNetwork(network.a, network.W, None, cos_sin, 1 / WIDTH)
         task = task_of(noise_std=0.1)
-        run = simulate(SMALL, network, task, times=[0, 1], seeds=2, key=key)
+        single = in_single_precision(initialise)
+        run = simulate(SMALL, single, task, times=[0, 1], seeds=2, key=key)
     assert run.details["dtype"] == "float32"
     assert run.value.dtype == np.float64
     assert np.all(run.value[:, 1] < run.value[:, 0])

@@ -1,6 +1,6 @@
 """What training does: gradient flow, SGD and layer-wise training of finite networks."""
 
-from twolayer.dynamics.base import Constant, Dynamics
+from twolayer.dynamics.base import Constant, Dynamics, in_single_precision
 from twolayer.dynamics.gradient_flow import GradientFlow
 from twolayer.dynamics.layerwise import Layerwise, LayerwiseRun, train_layerwise
 from twolayer.dynamics.observe import Estimate, SampledRisk
@@ -17,6 +17,7 @@ __all__ = [
     "LayerwiseRun",
     "Run",
     "SampledRisk",
+    "in_single_precision",
     "simulate",
     "train",
     "train_layerwise",

