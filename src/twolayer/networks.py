@@ -16,7 +16,7 @@ class TwoLayerNetwork(eqx.Module):
     Attributes
     ----------
     a
-        Output weights.
+        Output weights. (A leading axis, as of seeds, is for `jax.vmap` to take off.)
     W
         Input weights, one neuron a row.
     b
@@ -27,11 +27,11 @@ class TwoLayerNetwork(eqx.Module):
         ``1 / m`` in the mean-field scaling, 1 for a plain sum.
     """
 
-    a: Float[Array, " m"]
-    W: Float[Array, "m d"]
-    b: Float[Array, " m"] | None
+    a: Float[Array, "*s m"]
+    W: Float[Array, "*s m d"]
+    b: Float[Array, "*s m"] | None
     activation: Activation
-    scale: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+    scale: Float[Array, "*s"] = eqx.field(converter=jnp.asarray)
 
     def __call__(self, x: Float[Array, " d"]) -> Float[Array, ""]:
         """The network's value at one input."""

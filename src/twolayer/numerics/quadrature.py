@@ -72,7 +72,7 @@ def kinked_gaussian(num_nodes: int = 128, reach: float = 10.0) -> Rule:
     )
 
 
-def tensor_rule(rule: Rule, dim: int) -> tuple[Float[np.ndarray, "q p"], Float[np.ndarray, " q"]]:
+def tensor_rule(rule: Rule, dim: int) -> tuple[Float[np.ndarray, "n p"], Float[np.ndarray, " n"]]:
     """The product of `dim` copies of a one-dimensional rule: ``q ** dim`` nodes.
 
     Examples
