@@ -124,7 +124,7 @@ def test_means_over_populations_are_the_tensor_rule():
     rng = np.random.default_rng(0)
     w, weight = rng.normal(size=(5, 2)), rng.dirichlet(np.ones(5))
     u, share = population_means(w, weight, 3)
-    chosen, product = tensor_rule((np.arange(5), weight), 3)
+    chosen, product = tensor_rule((np.arange(5.0), weight), 3)
     every = w[chosen.astype(int)].mean(axis=1)
     assert share.sum() == pytest.approx(1)
     np.testing.assert_allclose(share @ np.exp(u), product @ np.exp(every))
