@@ -47,7 +47,7 @@ def flow_from(
     times: Float[np.ndarray, " t"],
     projector: Float[np.ndarray, "p p"] | None = None,
     tolerances: tuple[float, float] = (_RTOL, _ATOL),
-) -> tuple[Population, Float[np.ndarray, " t"], Status]:
+) -> tuple[Population, Float[np.ndarray, " r"], Status]:
     """States and losses from a given initial law, up to the last finite one, and the status."""
     starts_late = int(times[0] > 0)
     grid = np.concatenate([[0.0], times]) if starts_late else times
