@@ -59,7 +59,7 @@ def mean_field_flow(
 
     from twolayer.activations import activation_of
     from twolayer.compare import compare, compare_sizes
-    from twolayer.dynamics import SGD, simulate
+    from twolayer.dynamics import SGD, in_single_precision, simulate
     from twolayer.inputs import Gaussian
     from twolayer.networks import mean_field_network
     from twolayer.targets import Polynomial
@@ -89,7 +89,7 @@ def mean_field_flow(
         runs.append(
             simulate(
                 SGD(step / d * math.sqrt(sizes[0] / d)),
-                partial(mean_field_network, width, d, function),
+                in_single_precision(partial(mean_field_network, width, d, function)),
                 Regression(Gaussian(d), polynomial),
                 times=times,
                 seeds=seeds,

@@ -60,7 +60,7 @@ def constant_time_floor(
     import numpy as np
 
     from twolayer.activations import activation_of
-    from twolayer.dynamics import SGD, simulate
+    from twolayer.dynamics import SGD, in_single_precision, simulate
     from twolayer.inputs import Gaussian
     from twolayer.networks import mean_field_network
     from twolayer.targets import Polynomial
@@ -77,7 +77,9 @@ def constant_time_floor(
         bound = loss_lower_bound(polynomial, activation=function, times=times[1:], dim=float(d))
         run = simulate(
             SGD(step / d),
-            partial(mean_field_network, max(round(width_ratio * d), 2), d, function),
+            in_single_precision(
+                partial(mean_field_network, max(round(width_ratio * d), 2), d, function)
+            ),
             Regression(Gaussian(d), polynomial),
             times=times,
             seeds=seeds,
