@@ -306,6 +306,7 @@ def test_divergence_ends_the_curve_with_a_status():
     assert 1 <= len(flow.loss.value) < 4
     assert np.all(np.isfinite(flow.loss.value))
     assert len(flow.loss.value) == len(flow.loss.grid) == len(flow.population.a)
+    assert flow.population.weight.shape == (8,)
 
 
 class Backwards:

@@ -57,11 +57,12 @@ def flow_from(
         field, jax.tree.map(np.asarray, initial), grid, projector, tolerances
     )
     states, loss = jax.tree.map(lambda leaf: np.asarray(leaf)[starts_late:], (states, loss))
+    status: Status = "finished" if bool(finished) else "diverged"
+    if status == "diverged":
+        kept = int(np.argmin(np.append(np.isfinite(loss), False)))
+        states, loss = jax.tree.map(lambda leaf: leaf[:kept], (states, loss))
     states = eqx.tree_at(lambda population: population.weight, states, initial.weight)
-    if bool(finished):
-        return states, loss, "finished"
-    kept = int(np.argmin(np.append(np.isfinite(loss), False)))
-    return jax.tree.map(lambda leaf: leaf[:kept], states), loss[:kept], "diverged"
+    return states, loss, status
 
 
 @eqx.filter_jit
