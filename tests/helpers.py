@@ -5,6 +5,8 @@ import math
 from fractions import Fraction
 from math import inf
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import integrate, special
@@ -13,6 +15,12 @@ from twolayer.activations.catalogue import ACTIVATIONS as BUILT_IN
 from twolayer.activations.catalogue import activation_of
 from twolayer.activations.facts import Facts
 from twolayer.activations.functions import FunctionActivation
+
+
+@eqx.filter_jit
+def values_at(function, x):
+    """A function of one input at each row of ``x``."""
+    return jax.vmap(function)(x)
 
 
 def assert_within_sem(mean, sem, truth, z=4.0):

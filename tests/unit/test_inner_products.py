@@ -1,16 +1,18 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helpers import ACTIVATIONS, assert_within_sem
+from helpers import ACTIVATIONS, assert_within_sem, values_at
+from twolayer import inner_products
 from twolayer.activations.catalogue import relu, tanh
-from twolayer.inner_products import inner
 from twolayer.networks import TwoLayerNetwork, mean_field_network
 from twolayer.numerics.montecarlo import mean_and_error
 from twolayer.numerics.quadrature import gauss_hermite, tensor_rule
 from twolayer.targets import Polynomial
 
+inner = eqx.filter_jit(inner_products.inner)
 TARGET = Polynomial("z1 + z1*z2^2 - 1/2*He3(z2) + 1/4*z1^2 + 1/3")
 
 
@@ -26,7 +28,9 @@ def test_against_tensor_quadrature(name):
     """Smooth networks: both products equal Gauss-Hermite quadrature over all three inputs."""
     points, weights = tensor_rule(gauss_hermite(30), 3)
     first, second = networks(ACTIVATIONS[name])
-    f, g, h = (np.asarray(jax.vmap(function)(points)) for function in (first, second, TARGET))
+    f, g, h = (
+        np.asarray(values_at(function, jnp.asarray(points))) for function in (first, second, TARGET)
+    )
     assert float(inner(first, second)) == pytest.approx(weights @ (f * g), abs=2e-7)
     assert float(inner(first, TARGET)) == pytest.approx(weights @ (f * h), abs=2e-7)
 
@@ -36,7 +40,7 @@ def test_kinked_networks_against_monte_carlo(name, getkey):
     """Kinked networks: both products lie within the standard error of a sampled mean."""
     first, second = networks(ACTIVATIONS[name], dim=5)
     x = jax.random.normal(getkey(), (200_000, 5))
-    f, g, h = (np.asarray(jax.vmap(function)(x)) for function in (first, second, TARGET))
+    f, g, h = (np.asarray(values_at(function, x)) for function in (first, second, TARGET))
     assert_within_sem(*mean_and_error(f * g), float(inner(first, second)))
     assert_within_sem(*mean_and_error(f * h), float(inner(first, TARGET)))
     assert_within_sem(*mean_and_error(f * f), float(inner(first, first)))
