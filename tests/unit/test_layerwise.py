@@ -15,7 +15,7 @@ from twolayer.risks import PopulationRisk
 from twolayer.targets import Polynomial
 from twolayer.tasks import Regression
 
-DIM = 5
+DIM, WIDTH = 5, 300
 
 
 def task_of(text):
@@ -41,10 +41,10 @@ def test_the_second_phase_is_the_flow_of_the_output_layer(getkey):
 def test_the_loss_restarts_at_half_the_second_moment_and_falls(getkey):
     """After the reset the network is 0, and z1 is learned as fast as the mean-field theory says."""
     run = train_layerwise(
-        Layerwise(cos_sin, width=300, duration=2.0),
+        Layerwise(cos_sin, width=WIDTH, duration=2.0),
         task_of("z1"),
         times=[0, 1, 10],
-        seeds=3,
+        seeds=4,
         key=getkey(),
     )
     np.testing.assert_allclose(run.trajectory.value[:, 0], 0.5, rtol=1e-12)
@@ -58,11 +58,11 @@ def test_the_loss_restarts_at_half_the_second_moment_and_falls(getkey):
 def test_populations_are_averaged_independently(getkey):
     """Averaging p populations shrinks the spread of the input weights by the root of p."""
     spreads = []
-    for populations in (1, 4):
-        algorithm = Layerwise(cos_sin, width=400, duration=0.5, populations=populations)
-        run = train_layerwise(algorithm, task_of("z1"), times=[0], key=getkey())
+    for populations, seeds in ((1, 4), (4, 1)):  # four populations in all: one program
+        algorithm = Layerwise(cos_sin, width=WIDTH, duration=0.5, populations=populations)
+        run = train_layerwise(algorithm, task_of("z1"), times=[0], seeds=seeds, key=getkey())
         spreads.append(float(jnp.std(run.networks[0].W[:, 0])))
-    np.testing.assert_allclose(spreads[0] / spreads[1], 2, rtol=0.15)
+    np.testing.assert_allclose(spreads[0] / spreads[1], 2, rtol=0.2)  # 6 % standard error
 
 
 def test_a_reflective_target_is_not_learned(getkey):
@@ -73,12 +73,13 @@ def test_a_reflective_target_is_not_learned(getkey):
     np.testing.assert_allclose(run.trajectory.value, 0.5, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_sgd_does_what_the_flow_does(getkey):
     """With a small step one-pass SGD ends near the flow of the same sizes."""
     key, task = getkey(), task_of("z1")
     options = {"times": [0, 2, 4], "seeds": 4, "key": key}
-    sgd = Layerwise(cos_sin, width=100, duration=2.0, learning_rate=2e-3)
-    flow = Layerwise(cos_sin, width=100, duration=2.0)
+    sgd = Layerwise(cos_sin, width=WIDTH, duration=2.0, learning_rate=2e-3)
+    flow = Layerwise(cos_sin, width=WIDTH, duration=2.0)
     noisy = train_layerwise(sgd, task, **options).trajectory
     smooth = train_layerwise(flow, task, **options).trajectory
     assert noisy.status == ("finished",) * 4

@@ -83,7 +83,9 @@ def test_chunks_change_nothing(getkey):
 
 def test_times_are_those_of_the_nearest_steps(getkey):
     """A time between two steps is reported as the step's; others as they were given."""
-    run = simulate(SGD(0.1), initialise, task_of(), times=[0, 0.3, 0.52], key=getkey())
+    run = simulate(
+        SGD(0.1, block_size=8), initialise, task_of(), times=[0, 0.3, 0.52], key=getkey()
+    )
     assert run.time.tolist() == [0.0, 0.3, 0.5]
 
 
@@ -93,8 +95,8 @@ def test_a_seed_that_explodes_ends_as_diverged(getkey):
     wild = eqx.tree_at(lambda n: n.W, tame, 100 * tame.W)
     task, keys = task_of(), jax.random.split(getkey(), 2)
     options = {"times": [0.0, 5.0, 10.0], "observe": PopulationRisk(task.target)}
-    run = train(SGD(0.1), stack([tame, wild]), task, keys=keys, **options).trajectory
-    alone = train(SGD(0.1), stack([tame]), task, keys=keys[:1], **options).trajectory
+    run = train(SGD(0.1, block_size=8), stack([tame, wild]), task, keys=keys, **options).trajectory
+    alone = train(SGD(0.1, block_size=8), stack([tame]), task, keys=keys[:1], **options).trajectory
     assert run.status == ("finished", "diverged")
     assert np.isfinite(run.value[1, 0])
     assert np.all(np.isnan(run.value[1, 1:]))
@@ -104,7 +106,8 @@ def test_a_seed_that_explodes_ends_as_diverged(getkey):
 def test_a_huge_step_diverges(getkey):
     """With a step far beyond stability every seed ends as diverged, without an exception."""
     start = partial(mean_field_network, WIDTH, DIM, relu)
-    run = simulate(SGD(50.0), start, task_of(), times=[0, 5000, 10000], seeds=2, key=getkey())
+    dynamics = SGD(50.0, block_size=8)
+    run = simulate(dynamics, start, task_of(), times=[0, 5000, 10000], seeds=2, key=getkey())
     assert run.status == ("diverged", "diverged")
     assert np.all(np.isfinite(run.value[:, 0]))
     assert np.all(np.isnan(run.value[:, 1:]))
@@ -114,7 +117,7 @@ def test_progress_runs_to_its_total(getkey):
     """Progress never falls and ends at the total, the number of steps."""
     calls = []
     simulate(
-        SGD(1e-3),
+        SGD(1e-3, block_size=8),
         initialise,
         task_of(),
         times=[1, 4],

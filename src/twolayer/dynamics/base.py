@@ -102,8 +102,9 @@ def neuron_velocity(risk: Risk, network: TwoLayerNetwork) -> Parameters:
     >>> from twolayer.activations import relu
     >>> from twolayer.risks import EmpiricalRisk
     >>> network = TwoLayerNetwork(jnp.ones(2), jnp.ones((2, 1)), None, relu, 0.5)
-    >>> neuron_velocity(EmpiricalRisk(jnp.ones((1, 1)), jnp.full(1, 3.0)), network)[0]
-    Array([2., 2.], dtype=float32)
+    >>> a, W, b = neuron_velocity(EmpiricalRisk(jnp.ones((1, 1)), jnp.full(1, 3.0)), network)
+    >>> a.tolist(), W.tolist()
+    ([2.0, 2.0], [[2.0], [2.0]])
     """
     gradient = jax.grad(lambda parameters: risk(with_parameters(network, parameters)))(
         parameters_of(network)

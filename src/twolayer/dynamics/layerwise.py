@@ -25,6 +25,8 @@ from twolayer.tasks import Regression
 
 _MOST_NODES = 20_000
 
+Nodes = tuple[Float[np.ndarray, "q p"], Float[np.ndarray, " q"]]
+
 
 class Layerwise(eqx.Module):
     """What Algorithm 1 leaves open: sizes, the length of phase 1, flow or SGD.
@@ -122,6 +124,7 @@ def train_layerwise(
     (np.float64(0.5), np.True_)
     """
     population_risk(task)
+    nodes = _nodes(task) if algorithm.learning_rate is None else None
     times = checked_times(times)
     keys = seed_keys(seeds, key)
     first = _first_phase(algorithm, task, keys, progress)
@@ -131,10 +134,10 @@ def train_layerwise(
         stopped = Trajectory("loss", times[:0], np.empty((num_seeds, 0)), ("stopped",) * num_seeds)
         return LayerwiseRun(stopped, ())
     second = _second_network(first, num_seeds, task)
-    if algorithm.learning_rate is not None:
-        run = _second_phase_sgd(algorithm.learning_rate, second, task, times, keys, progress)
+    if nodes is not None:
+        run = _second_phase_flow(second, task, nodes, times)
     else:
-        run = _second_phase_flow(second, task, times)
+        run = _second_phase_sgd(algorithm.learning_rate, second, task, times, keys, progress)
     return LayerwiseRun(_described(run.trajectory, algorithm), tuple(_unstack(run.networks)))
 
 
@@ -181,10 +184,10 @@ def _second_network(first: Run, num_seeds: int, task: Regression) -> TwoLayerNet
 
 
 def _second_phase_flow(
-    networks: TwoLayerNetwork, task: Regression, times: Float[np.ndarray, " t"]
+    networks: TwoLayerNetwork, task: Regression, nodes: Nodes, times: Float[np.ndarray, " t"]
 ) -> Run:
     """The linear flow of the output weights, seed by seed, in closed form."""
-    points, root_weights = _nodes(task)
+    points, root_weights = nodes
     with jax.enable_x64(True):
         goal = np.asarray(jax.vmap(task.target)(jnp.asarray(points))) * root_weights
     losses, outputs = [], []
@@ -199,7 +202,7 @@ def _second_phase_flow(
     return Run(with_parameters(networks, (a, networks.W, None)), trajectory)
 
 
-def _nodes(task: Regression) -> tuple[Float[np.ndarray, "q p"], Float[np.ndarray, " q"]]:
+def _nodes(task: Regression) -> Nodes:
     """Nodes, and roots of weights, exact for products of two polynomials of the target's degree."""
     num_nodes, dim = task.target.degree + 1, task.target.dim
     if num_nodes**dim > _MOST_NODES:
@@ -236,7 +239,7 @@ def _linear_flow(
 
 
 def _second_phase_sgd(
-    learning_rate: float,
+    learning_rate: float | None,
     networks: TwoLayerNetwork,
     task: Regression,
     times: Float[np.ndarray, " t"],
