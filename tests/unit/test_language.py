@@ -151,7 +151,8 @@ def test_nothing_takes_long(name):
         parse_polynomial(HANGING[name])
     except PolynomialSyntaxError as error:
         assert len(str(error)) < 500  # noqa: PT017 - both outcomes are fine, the time is the claim
-    assert time.process_time() - start < 0.8
+    # A bound on what would otherwise run for ever; a core shared with other work is half as fast.
+    assert time.process_time() - start < 2
 
 
 @settings(max_examples=300, deadline=1000)
