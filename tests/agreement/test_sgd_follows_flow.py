@@ -1,4 +1,4 @@
-"""Finite networks against the mean-field flow: the gap must shrink with size, wrong flows must fail.
+"""Finite networks against the mean-field flow: the gap shrinks with size, wrong flows fail.
 
 Theory and training share only the nouns, so their agreement tests both.
 """
@@ -57,12 +57,10 @@ def test_the_gap_between_sgd_and_the_flow_shrinks_with_size(flow, sgd):
 WRONG = {
     "half the speed": lambda flow: replace(flow, value=np.interp(TIMES / 2, TIMES, flow.value)),
     "twice the loss": lambda flow: replace(flow, value=2 * flow.value),
-    "another target": lambda flow: mean_field_flow(
-        Polynomial("z1 + 2*z1*z2"), activation=cos_sin, times=TIMES
-    ).loss,
-    "another activation": lambda flow: mean_field_flow(
-        TARGET, activation="tanh", times=TIMES
-    ).loss,
+    "another target": lambda flow: (
+        mean_field_flow(Polynomial("z1 + 2*z1*z2"), activation=cos_sin, times=TIMES).loss
+    ),
+    "another activation": lambda flow: mean_field_flow(TARGET, activation="tanh", times=TIMES).loss,
 }
 
 

@@ -111,7 +111,7 @@ def escape_times(
             "growth",
             f"The escape time of {target} grows in proportion to {scale}, at the predicted rate.",
             (predicted.slope, predicted.slope_error),
-            (slopes.mean, slopes.error),
+            (float(slopes.mean), float(slopes.error)),
         )
     )
     return Result(trajectories=tuple(runs), findings=tuple(findings))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from twolayer.activations.facts import Facts, facts_of
 from twolayer.language import parse_polynomial
@@ -23,6 +23,20 @@ from twolayer.theory.learnability.verdict import conclude
 
 if TYPE_CHECKING:
     from twolayer.theory.learnability.numerical import NumericalCertificate
+
+
+@overload
+def certify(
+    target: Any, *, activation: Any = ..., rotation: None = ..., max_order: int | None = ...
+) -> LearnabilityCertificate: ...
+@overload
+def certify(
+    target: Any,
+    *,
+    activation: Any = ...,
+    rotation: Sequence[Sequence[Any]],
+    max_order: int | None = ...,
+) -> LearnabilityCertificate | NumericalCertificate: ...
 
 
 def certify(
