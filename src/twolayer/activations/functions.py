@@ -316,7 +316,7 @@ class FunctionActivation(Activation):
 def _tanh_dual(q11, q12, q22):
     """``E tanh(u) tanh(v)``; the error is largest at correlation +-1.
 
-    There it is 2e-8 at variance 4, 6e-5 at 16, 5e-3 at 100; 1e-9 at correlation 0.8 and 16.
+    There it is 2e-8 at variance 4, 6e-5 at 16, 5e-3 at 100.
     """
     return series_dual(tanh_derivatives, (0, 0), _series_degree(q12), True, q11, q12, q22)
 
