@@ -144,6 +144,33 @@ def test_a_function_that_is_no_polynomial_is_undecided():
     assert certify_function(lambda z: z[:, 0] ** 3, dim=1, degree=2).verdict == "undecided"
 
 
+@pytest.mark.parametrize(
+    ("text", "activation"),
+    [
+        ("z1 + He2(z1)/10^5", "tanh"),
+        ("z1 + 1/10^5", "tanh"),
+        ("z1 + He2(z2)/10^5", "cos_sin"),
+        ("z1 + z1*z2/10^6", "tanh"),
+        ("z1 + He3(z1)/10^5", "softplus"),
+    ],
+)
+def test_a_small_floor_counts_where_its_amplitude_exceeds_the_tolerance(text, activation):
+    """The tolerance is one of amplitudes: a floor is the square of one."""
+    c = certify(text, activation=activation)
+    n = certify(text, activation=activation, rotation=[[0.6, 0.8], [-0.8, 0.6]])
+    assert c.verdict == n.verdict == "not_learnable"
+    assert n.activation_loss_floor == pytest.approx(float(c.activation_loss_floor), rel=1e-6)
+
+
+def test_a_small_part_that_is_no_polynomial_is_undecided():
+    """So is the residual: a sine of relative size 1e-5 is four decades above the tolerance."""
+    n = certify_function(
+        lambda z: z[:, 0] + z[:, 0] * z[:, 1] + 1e-5 * np.sin(3 * z[:, 1]), dim=2, degree=2
+    )
+    assert n.verdict == "undecided"
+    assert n.residual == pytest.approx(2e-6, rel=0.9)
+
+
 def test_bad_functions_and_matrices():
     """Wrong shapes, non-finite values, too many dimensions, matrices that are not orthogonal."""
     with pytest.raises(ValueError, match="one finite value"):

@@ -31,6 +31,10 @@ class Ranks:
         _, values, rows = np.linalg.svd(matrix, full_matrices=False)
         return rows[: sum(self.nonzero(value / self.scale) for value in values)]
 
+    def significant(self, second_moment: float) -> bool:
+        """Tell whether a part with this second moment counts as nonzero."""
+        return self.scale > 0 and self.nonzero(sqrt(second_moment) / self.scale)
+
     def nonzero(self, value: float) -> bool:
         """Tell whether a relative size counts as nonzero."""
         if self.tolerance / MARGIN < value < self.tolerance * MARGIN:
@@ -40,7 +44,7 @@ class Ranks:
 
 def hermite_tensors(
     h: Callable[[np.ndarray], np.ndarray], dim: int, degree: int
-) -> tuple[dict[int, np.ndarray], float]:
+) -> tuple[dict[int, np.ndarray], float, float]:
     r"""Give the Hermite components of a function by Gauss-Hermite quadrature.
 
     .. math:: \hat h_D(x) = \langle T_D, x^{\otimes D} \rangle, \qquad
@@ -61,7 +65,7 @@ def hermite_tensors(
     Returns
     -------
     tuple
-        The symmetric tensors by degree, and the second moment of h.
+        The symmetric tensors by degree, the second moment of h, and that of what they leave out.
 
     Raises
     ------
@@ -85,17 +89,25 @@ def hermite_tensors(
             f"{values.shape}."
         )
         raise ValueError(message)
-    table = values.reshape((count,) * dim)
-    second_moment = table**2
-    for _ in range(dim):
-        second_moment = np.tensordot(second_moment, weights, axes=(0, 0))
+    table = values = values.reshape((count,) * dim)
+    hermite = np.stack([hermeval(nodes, row) for row in np.eye(degree + 1)])
     # coefficients over He_k: E[h He_k] / k!, one axis after the other
-    dual = np.stack([
-        hermeval(nodes, np.eye(degree + 1)[k]) * weights / factorial(k) for k in range(degree + 1)
-    ])
+    dual = hermite * weights / np.array([[factorial(k)] for k in range(degree + 1)])
     for _ in range(dim):
         table = np.tensordot(table, dual, axes=(0, 1))
-    return _tensors(table, dim, degree), float(second_moment)
+    # node by node: the difference of two second moments would lose half the digits
+    fitted = np.where(np.indices(table.shape).sum(axis=0) <= degree, table, 0.0)
+    for _ in range(dim):
+        fitted = np.tensordot(fitted, hermite, axes=(0, 0))
+    beyond = _mean_square(values - fitted, weights)
+    return _tensors(table, dim, degree), _mean_square(values, weights), beyond
+
+
+def _mean_square(table: np.ndarray, weights: np.ndarray) -> float:
+    total = table**2
+    for _ in range(table.ndim):
+        total = np.tensordot(total, weights, axes=(0, 0))
+    return float(total)
 
 
 def _tensors(table: np.ndarray, dim: int, degree: int) -> dict[int, np.ndarray]:
@@ -123,6 +135,12 @@ def rotate(tensors: dict[int, np.ndarray], basis: np.ndarray) -> dict[int, np.nd
 def squared_norm(tensors: dict[int, np.ndarray]) -> float:
     """Give the second moment ``sum_D D! |T_D|^2``."""
     return float(sum(factorial(D) * np.sum(tensor**2) for D, tensor in tensors.items()))
+
+
+def hidden_norm(tensors: dict[int, np.ndarray], kept: int, dim: int) -> float:
+    """Give the second moment of the terms that depend on more than the first `kept` coordinates."""
+    terms = coefficients(tensors, dim)
+    return sum(value**2 * prod(map(factorial, e)) for e, value in terms.items() if any(e[kept:]))
 
 
 def coefficients(tensors: dict[int, np.ndarray], dim: int) -> dict[Exponents, float]:

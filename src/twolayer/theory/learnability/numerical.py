@@ -36,8 +36,8 @@ class NumericalCertificate:
     close_calls
         The relative singular values within a factor 30 of the tolerance.
     residual
-        The part of ``E h^2`` beyond the given degree, relative: nonzero if h is no polynomial
-        of this degree.
+        Size of the part beyond the given degree, relative to ``(E h^2)^(1/2)``: above the
+        tolerance, h counts as no polynomial of this degree.
     essential_dim, chain_dims, activation_chain_dims
         Dimensions as in the exact certificate.
     leap, isotropic_leap
@@ -158,10 +158,10 @@ def certify_function(
     from twolayer.theory.learnability.certify import exact_facts
 
     facts = exact_facts(activation)
-    tensors, second_moment = floating.hermite_tensors(h, dim, degree)
+    tensors, second_moment, beyond = floating.hermite_tensors(h, dim, degree)
     ranks = Ranks(tolerance, sqrt(second_moment))
     half = floating.squared_norm(tensors) / 2
-    residual = abs(second_moment / 2 - half) / half if half else 0.0
+    residual = sqrt(beyond / second_moment) if second_moment else 0.0
     terms = floating.coefficients(tensors, dim)
     essential = ranks.basis(floating.hidden_rows(terms, 0, dim, 0))
     start = FloatFrame(essential)
@@ -170,6 +170,7 @@ def certify_function(
     dims, frame = floating.chain(start, tensors, ranks)
     own_dims, own_frame = floating.chain(start, seen, ranks)
     learned = own_frame.basis[: own_frame.learned]
+    lost = floating.squared_norm(floating.rotate(unseen, learned))
     holds, orders = _condition(tensors, own_frame, facts, ranks)
     evidence = {
         "tolerance": tolerance,
@@ -182,14 +183,19 @@ def certify_function(
         "initial_loss": half,
         "loss_floor": _floor(tensors, frame),
         "activation_loss_floor": _floor(tensors, own_frame),
-        "expressivity_floor": floating.squared_norm(floating.rotate(unseen, learned)) / 2,
+        "expressivity_floor": lost / 2,
         "representability_floor": floating.squared_norm(unseen) / 2,
         "condition_holds": holds,
         "orders": orders,
         "activation": facts.name,
         "reflective_basis": own_frame.basis[own_frame.learned :],
     }
-    verdict, reason = _decide(evidence, facts, tuple(ranks.close_calls))
+    # floors are squares: what is decided is whether the amplitude exceeds the tolerance
+    represented = not ranks.significant(floating.squared_norm(unseen))
+    floored = own_frame.learned < len(essential) or ranks.significant(lost)
+    verdict, reason = _decide(
+        evidence, facts, tuple(ranks.close_calls), floored=floored, represented=represented
+    )
     return NumericalCertificate(
         verdict=verdict, reason=reason, close_calls=tuple(ranks.close_calls), **evidence
     )
@@ -239,8 +245,8 @@ def _pattern(terms: dict[tuple[int, ...], float], ranks: Ranks) -> RationalPolyn
 
 
 def _floor(tensors: dict[int, np.ndarray], frame: FloatFrame) -> float:
-    kept = floating.rotate(tensors, frame.basis[: frame.learned])
-    return max(0.0, floating.squared_norm(tensors) - floating.squared_norm(kept)) / 2
+    dim = len(frame.basis)
+    return floating.hidden_norm(floating.rotate(tensors, frame.basis), frame.learned, dim) / 2
 
 
 def _isotropic_leap(
@@ -337,7 +343,12 @@ def _float_orders(
 
 
 def _decide(
-    evidence: dict[str, Any], facts: Facts, close_calls: tuple[float, ...]
+    evidence: dict[str, Any],
+    facts: Facts,
+    close_calls: tuple[float, ...],
+    *,
+    floored: bool,
+    represented: bool,
 ) -> tuple[Decision, str]:
     tolerance, half = evidence["tolerance"], evidence["initial_loss"]
     if half == 0:
@@ -345,8 +356,8 @@ def _decide(
     limits = f"in floating point, at relative tolerance {tolerance:g}"
     if evidence["residual"] > tolerance:
         return "undecided", (
-            f"The function is no polynomial of the given degree: a part {evidence['residual']:.1e} "
-            f"of its second moment lies beyond it."
+            f"The function is no polynomial of the given degree: a part of relative size "
+            f"{evidence['residual']:.1e} lies beyond it."
         )
     if close_calls:
         return "undecided", (
@@ -354,12 +365,12 @@ def _decide(
             f"{tolerance:g} to tell a rank."
         )
     total = evidence["activation_loss_floor"] + evidence["expressivity_floor"]
-    if bounded(facts) and total > tolerance * half:
+    if bounded(facts) and floored:
         return "not_learnable", (
             f"The loss stays above {total:.6g} within any time that does not grow with the "
             f"dimension (chen2024subspace, Theorem 3.4, and derived here), {limits}."
         )
-    if evidence["representability_floor"] > tolerance * half:
+    if not represented:
         return "not_learnable", (
             f"No bias-free network with {facts.name} has a loss below "
             f"{evidence['representability_floor']:.6g} (derived here), {limits}."
