@@ -21,7 +21,7 @@ def mean_field_flow(
     *,
     target: str = "z1 + z1*z2",
     activation: str = "cos_sin",
-    dims: str = "32,64,128,256",
+    dims: str = "64,256",
     width_ratio: float = 2.0,
     step: float = 0.1,
     horizon: float = 10.0,
