@@ -205,6 +205,17 @@ def test_constants(name):
     assert verify(one)
 
 
+def test_what_is_said_of_constants_is_not_credited_to_theorem_4_3():
+    """It needs an order s >= 1 and an average over p >= 1 populations."""
+    for name in ("cos_sin", "tanh"):
+        c = certify("3", activation=name)
+        (claim,) = (s for s in c.statements if s.name.startswith("Algorithm 1"))
+        assert claim.holds
+        assert claim.reference == "derived here"
+        assert "Theorem 4.3" not in c.reason
+        assert "s = 0" not in c.reason
+
+
 def test_relu_sees_degree_one_and_even_degrees():
     """ReLU: unseen degrees are a floor for any width; else undecided, saying why."""
     c = certify("z1 + z1*z2 + z1*z2*z3", activation="relu")

@@ -48,6 +48,28 @@ def test_kernel_and_loss_agree_with_an_independent_implementation(text, smallest
     assert result.loss.assumptions[0].holds
 
 
+@pytest.mark.parametrize(
+    ("text", "essential"), [("z2", "z1"), ("3/5*z1 + 4/5*z2", "z1"), ("z2 + z2*z3", "z1 + z1*z2")]
+)
+def test_coordinates_that_the_target_ignores_do_not_slow_it(text, essential):
+    """The least eigenvalue is that on polynomials of the essential coordinates."""
+    populations = 2
+    kernel, own = (
+        algorithm_one(
+            h, activation=cos_sin, times=[10], num_populations=populations
+        ).kernel.smallest
+        for h in (text, essential)
+    )
+    assert kernel == pytest.approx(own, rel=1e-6) != 0
+
+
+def test_a_constant_is_learned_at_rate_one():
+    """Degree 0: the read-out activation is the constant 1."""
+    result = algorithm_one("3", activation=cos_sin, times=[0, 1])
+    np.testing.assert_allclose(result.bound.value, 4.5 * np.exp([0, -2]))
+    np.testing.assert_allclose(result.loss.value, result.bound.value)
+
+
 def test_observed_rate_may_exceed_the_bound():
     """By symmetry z1 + z1 z2 + z2 z3 has no part in the slowest direction: 2.6e-24 at 1e6."""
     result = algorithm_one("z1 + z1*z2 + z2*z3", activation=cos_sin, times=[1e6])
@@ -153,7 +175,7 @@ def test_smallest_eigenvalue_is_accurate_where_decompositions_are_not():
     shape = np.random.default_rng(2).normal(size=(40, 2))
     weight = np.full(40, 1 / 40)
     radii = np.array([1e-3, 1e-5])
-    found = [smallest_eigenvalue(shape * [r, r**2], weight, 1, 2)[0] for r in radii]
+    found = [smallest_eigenvalue(shape * [r, r**2], weight, 1, 2, 2)[0] for r in radii]
     # the smallest direction is dual to u_2^2, of size r^4: lambda ~ r^8
     assert found[1] < 1e-38
     assert np.log(found[0] / found[1]) / np.log(100) == pytest.approx(8, abs=1e-3)

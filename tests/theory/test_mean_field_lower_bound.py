@@ -56,6 +56,9 @@ def test_parity_of_the_activation_counts():
     bound = loss_lower_bound("z1 + z1*z2", activation="tanh", times=[0.1], dim=1e12)
     assert bound.floor == 0.5
     assert 0.49 < bound.loss.value[0] < 0.5
+    assert bound.loss.reference.startswith("derived here")  # the theorem itself asks for (3.1)
+    reference = loss_lower_bound("z1*z2", activation="tanh", times=[0.1], dim=1e12).loss.reference
+    assert reference.startswith("chen2024subspace, Theorem 3.4")
 
 
 def test_unbounded_activation_is_outside_the_theorem():

@@ -366,9 +366,12 @@ def _decide(
         )
     total = evidence["activation_loss_floor"] + evidence["expressivity_floor"]
     if bounded(facts) and floored:
+        theorem = "chen2024subspace, Theorem 3.4"
+        if total > evidence["loss_floor"] * (1 + 1e-6):
+            theorem = f"derived here, from the proof of {theorem}"
         return "not_learnable", (
             f"The loss stays above {total:.6g} within any time that does not grow with the "
-            f"dimension (chen2024subspace, Theorem 3.4, and derived here), {limits}."
+            f"dimension ({theorem}), {limits}."
         )
     if not represented:
         return "not_learnable", (

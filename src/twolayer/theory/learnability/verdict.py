@@ -54,6 +54,11 @@ def decide(c: LearnabilityCertificate) -> tuple[Decision, str]:
             f"{fraction_text(c.representability_floor)} ({DERIVED})." + _rescue(c)
         )
     if c.condition.holds and sufficient(c.facts):
+        if c.essential_dim == 0:
+            return "learnable", (
+                f"The target is constant: the second phase of Algorithm 1 alone, with the constant "
+                f"read-out activation (1 + x)^0, learns it ({DERIVED})."
+            )
         return "learnable", (
             f"Assumptions 4.1 (s = {c.condition.order}{'' if c.condition.minimal else ' at most'}) "
             f"and 4.2 hold: Algorithm 1 drives the loss to zero exponentially, at a rate that does "
@@ -106,18 +111,21 @@ def _any_activation(c: LearnabilityCertificate) -> str:
     if c.loss_floor == 0:
         return ""
     return (
-        f" With any other bounded activation a floor of {fraction_text(c.loss_floor)} remains, for "
-        f"times that do not grow with the dimension ({PAPER}, Theorem 3.4)."
+        f" With any other activation that satisfies Assumption 3.1(i) a floor of "
+        f"{fraction_text(c.loss_floor)} remains, for times that do not grow with the dimension "
+        f"({PAPER}, Theorem 3.4)."
     )
 
 
 def _rescue(c: LearnabilityCertificate) -> str:
     if not (c.condition.holds and sufficient(c.facts)):
         return ""
+    why = f"Assumption 4.1 holds with s = {c.condition.order} ({PAPER}, Theorem 4.3)"
+    if c.essential_dim == 0:
+        why = f"it is constant ({DERIVED})"
     return (
         f" This is about training both layers with {c.facts.name}; Algorithm 1, which changes the "
-        f"read-out activation, still learns the target: Assumption 4.1 holds with "
-        f"s = {c.condition.order} ({PAPER}, Theorem 4.3)."
+        f"read-out activation, still learns the target: {why}."
     )
 
 
@@ -206,7 +214,7 @@ def _conclusions(c: LearnabilityCertificate) -> tuple[Statement, ...]:
         Statement(
             "Algorithm 1 drives the loss to zero exponentially",
             True if learns else None,
-            f"{PAPER}, Theorem 4.3",
+            f"{PAPER}, Theorem 4.3" if c.essential_dim else DERIVED,
         ),
     ]
     if learns and c.condition.order:
@@ -235,8 +243,9 @@ def _assumptions(c: LearnabilityCertificate) -> tuple[Assumption, ...]:
         Assumption(
             f"{PAPER}, Assumption 3.1(ii), (iii): learning rates and initial law",
             None,
-            detail="About the training run: positive bounded Lipschitz rates, second-layer weights "
-            "symmetric, first-layer weights N(0, I_d/d), inputs N(0, I_d), fresh samples.",
+            detail="About the training run: bounded Lipschitz rates of infinite integral, "
+            "second-layer weights bounded, symmetric and independent of the first layer's, which "
+            "Theorem 3.4 takes from N(0, I_d/d); inputs N(0, I_d), fresh samples.",
         ),
         Assumption(
             f"{PAPER}, Assumption 4.1: the Taylor series of the first phase spans",

@@ -182,10 +182,11 @@ def kernel_exponent(
     if smallest[0] > 0:
         slope = math.log(smallest[1] / smallest[0]) / ratio
     error = math.hypot(*(kernel.smallest_error for kernel in kernels[:2])) / ratio
-    order = exact_certificate(target, activation).condition.order
+    certificate = exact_certificate(target, activation)
+    order = certificate.condition.order
     derived = paper = None
     if order:
-        n, p = target.degree, target.dim
+        n, p = target.degree, certificate.essential_dim
         derived, paper = 2 * n * order, 2 * n * order * math.comb(n + p, p)
     return KernelExponent(grid, smallest, slope, error, derived, paper)
 

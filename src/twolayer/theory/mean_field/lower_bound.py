@@ -15,6 +15,8 @@ from twolayer.outcomes import Assumption, Prediction
 from twolayer.theory.learnability import LearnabilityCertificate, certify
 
 REFERENCE = "chen2024subspace, Theorem 3.4 with the constants of Lemmas A.1, A.2 and Corollary A.3"
+# the theorem asks for (3.1), its proof for (3.5) only
+DERIVED = f"derived here with (3.5), from the proof of {REFERENCE}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ def loss_lower_bound(
         horizons,
         np.maximum(raw, 0.0),
         "lower",
-        REFERENCE,
+        REFERENCE
+        if certificate.activation_loss_floor == certificate.network_loss_floor
+        else DERIVED,
         _assumptions(facts, rank, log10_dim, dim),
         grid_name="horizon",
     )
@@ -173,7 +177,11 @@ def _assumptions(
             float(rank),
             "margin: its dimension; without one the theorem says nothing",
         ),
-        Assumption("a ~ U[-1, 1] and w ~ N(0, I_d / d), infinite width", True),
+        Assumption(
+            "symmetric bounded output weights and w ~ N(0, I_d / d), infinite width",
+            None,
+            detail="about the training run, as are learning rates below their bound",
+        ),
         Assumption(
             "bound not vacuous: at least half the floor",
             bool(worst <= math.log10(dim)),

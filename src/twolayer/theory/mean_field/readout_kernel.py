@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from twolayer.numerics.hermite import multi_indices
 from twolayer.targets import Polynomial
+from twolayer.theory.learnability.chain import essential_basis
 
 _ABSENT = 1e-12  # a direction of the weights below this share of the largest counts as absent
 _WEIGHT_ERROR = 1e-10
@@ -25,8 +26,9 @@ class ReadoutKernel:
     eigenvalues
         Increasing.
     smallest
-        The least of them to a relative accuracy that the decomposition doesn't have; 0 where
-        the first-layer weights miss a direction.
+        The least of them on the polynomials that depend on the target's essential directions
+        only, to a relative accuracy that the decomposition doesn't have; 0 where the first-layer
+        weights miss one of these directions.
     smallest_error
         Its relative error for weights that are accurate to 1e-10.
     target
@@ -68,7 +70,9 @@ def readout_kernel(
     coefficients = _hermite_coefficients(target, indices)
     return ReadoutKernel(
         singular[::-1] ** 2,
-        *smallest_eigenvalue(w, weight, num_populations, target.degree),
+        *smallest_eigenvalue(
+            w, weight, num_populations, target.degree, len(essential_basis(target.exact.symbol()))
+        ),
         (vectors @ coefficients)[::-1],
     )
 
@@ -115,6 +119,7 @@ def smallest_eigenvalue(
     weight: Float[np.ndarray, " q"],
     num_populations: int,
     degree: int,
+    essential_dim: int,
 ) -> tuple[float, float]:
     """The least eigenvalue of the kernel, accurate however small it is, and its relative error.
 
@@ -124,16 +129,19 @@ def smallest_eigenvalue(
     (derived here); a singular value decomposition keeps only what exceeds 1e-16 of the largest.
     """
     _, spread, axes = np.linalg.svd(w * np.sqrt(weight)[:, None], full_matrices=False)
-    if len(spread) < w.shape[1] or spread[-1] <= _ABSENT * spread[0]:
+    if essential_dim == 0:
+        return 1.0, 0.0  # degree 0: the only feature is the constant 1
+    if len(spread) < essential_dim or spread[essential_dim - 1] <= _ABSENT * spread[0]:
         return 0.0, 0.0
-    u, share = population_means(w @ axes.T, weight, num_populations)
-    indices = multi_indices(w.shape[1], degree)
+    # the weights have no component off the essential subspace
+    u, share = population_means(w @ axes[:essential_dim].T, weight, num_populations)
+    indices = multi_indices(essential_dim, degree)
     monomials = _monomials(u, indices) * np.sqrt(share)[:, None]
     scale = np.linalg.norm(monomials, axis=0)
     triangle = np.linalg.qr(monomials / scale, mode="r")
     error = _WEIGHT_ERROR * float(np.linalg.cond(triangle))
     inverse = np.linalg.inv(triangle) / scale[:, None]
-    whole = np.linalg.solve(_from_monomials(w.shape[1], indices).T, inverse)
+    whole = np.linalg.solve(_from_monomials(essential_dim, indices).T, inverse)
     return float(1 / np.linalg.norm(whole, 2) ** 2), error
 
 
