@@ -152,4 +152,6 @@ def _finding(
         verdict = "agrees" if abs(predicted[0] - measured[0]) <= 4 * error else "disagrees"
     return Finding(
         name, statement, float(predicted[0]), float(measured[0]), error, verdict, "derived here"
+        if verdict == "agrees" and 4 * error > abs(predicted[0]) / 2:  # too large to tell
+            verdict = "undecided"
     )

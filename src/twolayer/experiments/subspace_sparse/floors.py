@@ -82,7 +82,7 @@ def loss_floors(
     if not all(len(pair) == 2 for pair in pairs):
         message = f"Expected cases like 'z1*z2 | tanh; z1 | sin'. Received: {cases!r}."
         raise ValueError(message)
-    times = np.linspace(0.0, horizon, 9)
+    times = np.concatenate([[0.0], np.geomspace(horizon / 100, horizon, 9)])  # also mid-decay
     findings, trajectories, predictions = [], [], []
     for target, activation in pairs:
         certificate = certify(target, activation=activation)

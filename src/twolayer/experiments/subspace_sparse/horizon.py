@@ -123,6 +123,6 @@ def _finding(target: str, d: int, bound, run) -> Finding:
         float(lowest[0]),
         float(lowest[1]),
         verdict,
-        "chen2024subspace, (3.4)",
+        "chen2024subspace, (3.4), which is for the flow; Appendix B.2 has half as much for SGD",
         note,
     )
