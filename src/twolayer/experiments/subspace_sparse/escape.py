@@ -150,8 +150,8 @@ def _finding(
     verdict: Verdict = "undecided"
     if np.isfinite(error):
         verdict = "agrees" if abs(predicted[0] - measured[0]) <= 4 * error else "disagrees"
-    return Finding(
-        name, statement, float(predicted[0]), float(measured[0]), error, verdict, "derived here"
         if verdict == "agrees" and 4 * error > abs(predicted[0]) / 2:  # too large to tell
             verdict = "undecided"
+    return Finding(
+        name, statement, float(predicted[0]), float(measured[0]), error, verdict, "derived here"
     )
