@@ -1,6 +1,7 @@
 """The command line as a user meets it: real processes, exit statuses and messages."""
 
 import json
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -59,6 +60,19 @@ def test_certify_prints_a_table_for_people():
     assert "Theorem 3.4" in run.stdout
 
 
+def test_certify_takes_a_leading_minus_and_huge_coefficients():
+    """``-z1`` is a polynomial, not an option; a loss beyond the floats is null in JSON."""
+    run = twolayer("certify", "-z1*z2", "-a", "tanh")
+    assert run.returncode == 0
+    assert "not learnable" in run.stdout
+    run = twolayer("certify", "-1e300*z1^30", "--json")
+    certificate = json.loads(run.stdout, parse_constant=pytest.fail)
+    assert certificate["initial_loss"]["value"] is None
+    run = twolayer("certify", "-1e300*z1^30")
+    assert run.returncode == 0
+    assert "above 1e308" in run.stdout
+
+
 BAD_POLYNOMIALS = [
     "", " ", "__import__('os')", "(z1", "z1)", "z0", "z1/z2", "1/0", "z1^z2", "z1^999999999",
     "9^9^9^9^9", "(z1+z2+z3+z4)^500", "y1", "z1 z2", "2z1", "z999999999999", "He3", "He(z1)", "+",
@@ -85,6 +99,7 @@ def test_bad_polynomials_are_one_sentence_with_the_place(text):
         (["certify", "z1", "--activation", "thanh"], "tanh"),
         (["certify", "z1", "--activation", "__import__('os')"], "activation"),
         (["certify", "z1", "--activation", ""], "activation"),
+        (["certify", "z1", "--activation", "1e300*1e300"], "1e308"),
         (["run", "mean-field-flo"], "mean-field-flow"),
         (["run", "mean-field-flow", "--dims", "many"], "many"),
         (["run", "mean-field-flow", "--target", "z1 +"], "^"),
@@ -95,6 +110,9 @@ def test_bad_polynomials_are_one_sentence_with_the_place(text):
         (["run", "mean-field-flow", "--target", "z1*z2*z3", "--dims", "2,4"], "dimensions"),
         (["reproduce", "subspace-sparse"], "subspace_sparse"),
         (["reproduce", "one_step"], "one_step"),
+        (["run", "decision-table", "--out", __file__], "--out"),
+        (["reproduce", "--out", __file__], "--out"),
+        (["run", "loss-floors", "--seed", "-1"], "seed"),
         (["cite", "nothing"], "nothing"),
         (["frobnicate"], "frobnicate"),
     ],
@@ -105,6 +123,28 @@ def test_wrong_use_is_one_sentence(arguments, message):
     assert run.returncode == 2
     assert message in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_interrupt_ends_a_run_with_status_130(tmp_path):
+    """Ctrl-C ends the whole experiment, not one of its simulations, and leaves no traceback."""
+    arguments = ["run", "mean-field-flow", "--dims", "32,512", "--out", str(tmp_path)]
+    with subprocess.Popen([COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as run:
+        time.sleep(4)
+        run.send_signal(signal.SIGINT)
+        message = run.communicate(timeout=30)[1]
+    assert run.returncode == 130
+    assert "Traceback" not in message
+    assert "Interrupted" in message
+
+
+def test_a_reader_may_stop_early():
+    """A closed pipe ends the command without a message."""
+    with subprocess.Popen(
+        [COMMAND, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        run.stdout.close()
+        assert run.stderr.read() == ""
+    assert run.returncode == -signal.SIGPIPE
 
 
 def test_cite_prints_bibtex():

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from twolayer.experiments import Experiment
+    from twolayer.experiments.registry import Progress
 
 app = typer.Typer(
     name="twolayer",
@@ -27,6 +31,8 @@ run_app = typer.Typer(
 )
 app.add_typer(run_app, name="run")
 
+_LEADING_MINUS = re.compile(r"-[-+\s]*(\d|\.|\(|z\d|He\d)")
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Out = Annotated[str, typer.Option(help="Directory for results and figures.", metavar="DIR")]
 
@@ -38,14 +44,53 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, MemoryError) as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            typer.echo("Interrupted; what was finished is kept.", err=True)
-            raise typer.Exit(130) from None
+        except RuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            typer.echo("Error: The memory is too small: choose smaller sizes.", err=True)
+            raise typer.Exit(2) from None
 
     return guarded
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C: not the `KeyboardInterrupt` that ends one simulation and keeps what it observed."""
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    del signum, frame
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the process at once
+    raise _Interrupted
+
+
+def _unraisable(problem: sys.UnraisableHookArgs) -> None:
+    if problem.exc_type is not _Interrupted:  # swallowed by a callback: the next hook sees it
+        sys.__unraisablehook__(problem)
+
+
+def _interruptible(progress: Progress) -> Progress:
+    """The hook, which also notices an interrupt that foreign code has swallowed."""
+
+    def hook(stage: str, done: int, total: int) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            raise _Interrupted
+        progress(stage, done, total)
+
+    return hook
+
+
+def _check_writable(directory: str) -> None:
+    """Raise unless results can be written there, before any time goes into them."""
+    path = Path(directory).absolute()
+    while not path.exists():
+        path = path.parent
+    if not (path.is_dir() and os.access(path, os.W_OK | os.X_OK)):
+        message = f"Expected --out to be a directory to write in. Received: {directory!r}, "
+        message += f"but {path} is {'not writable' if path.is_dir() else 'not a directory'}."
+        raise ValueError(message)
 
 
 @app.callback(invoke_without_command=True)
@@ -90,6 +135,7 @@ def certify(
 
 
 @app.command(name="list")
+@plain_errors
 def list_experiments(as_json: Json = False) -> None:
     """List the experiments, each with the paper and the statement that it tests."""
     from twolayer.experiments import EXPERIMENTS
@@ -125,8 +171,9 @@ def reproduce(
     from twolayer.reproduce import select
 
     chosen = select(papers or [])
+    _check_writable(out)
     with progress_bar() as progress:
-        rows = run_all(chosen, out, quick=quick, progress=progress)
+        rows = run_all(chosen, out, quick=quick, progress=_interruptible(progress))
     show(claims_table(rows))
     failed = [row["id"] for row in rows if row["verdict"] in {"disagrees", "failed"}]
     agree = sum(row["verdict"] == "agrees" for row in rows)
@@ -200,8 +247,9 @@ def _run(
     from twolayer.results import as_json as to_json
     from twolayer.results import save
 
+    _check_writable(out)
     with progress_bar() as progress:
-        result = experiment.run(progress=progress, **values)
+        result = experiment.run(progress=_interruptible(progress), **values)
     path = save(result, out)
     drawn = save_figure(result, out)
     if as_json:
@@ -235,9 +283,21 @@ def _parameter_help(docstring: str) -> dict[str, str]:
 
 def main() -> None:
     """Entry point of the ``twolayer`` command."""
-    if sys.argv[1:2] == ["run"]:  # the other commands need not wait for the experiments
-        _register_experiments(sys.argv[2] if len(sys.argv) > 2 else "")
-    app()
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader may stop early: `| head`
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook = _unraisable
+    # A space keeps a polynomial that begins with a minus sign from being read as an option.
+    sys.argv[1:] = [" " * bool(_LEADING_MINUS.match(word)) + word for word in sys.argv[1:]]
+    try:
+        if sys.argv[1:2] == ["run"]:  # the other commands need not wait for the experiments
+            _register_experiments(sys.argv[2] if len(sys.argv) > 2 else "")
+        app()
+    except _Interrupted:
+        typer.echo("Interrupted; results already written are kept.", err=True)
+        sys.stdout.flush()
+        os._exit(130)  # JAX, interrupted in its work, may crash when Python tidies up
 
 
 def _register_experiments(wanted: str) -> None:

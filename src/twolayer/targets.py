@@ -100,6 +100,9 @@ class Polynomial(eqx.Module):
 
 def _arrays(exact: RationalPolynomial) -> tuple[tuple[tuple[int, ...], ...], np.ndarray]:
     exponents = tuple(sorted(exact.terms))
+    if any(abs(coefficient) > 10**308 for coefficient in exact.terms.values()):
+        message = "Expected a polynomial with coefficients below 1e308: scale it."
+        raise ValueError(message)
     return exponents, np.asarray([float(exact.terms[alpha]) for alpha in exponents])
 
 

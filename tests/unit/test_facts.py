@@ -112,6 +112,17 @@ def test_unknown_names_are_one_sentence(text, part):
     assert "cos_sin" in str(caught.value)
 
 
+def test_space_around_a_name_does_not_matter():
+    """A name is known with space around it."""
+    assert facts_of(" tanh ") is FACTS["tanh"]
+
+
+def test_coefficients_beyond_the_floats_are_refused():
+    """An activation that no float can evaluate is one sentence."""
+    with pytest.raises(ValueError, match="1e308"):
+        facts_of("1e300*1e300*x")
+
+
 @pytest.mark.parametrize("text", ["", "x^^2", "1/x", "x^9999", "exp(x)", "z1"])
 def test_bad_polynomials(text):
     """A bad polynomial is a syntax error or an unknown name, both ValueErrors."""

@@ -73,6 +73,12 @@ def test_constants_and_zero():
     assert float(zero.second_moment) == 0.0
 
 
+def test_coefficients_beyond_the_floats_are_refused():
+    """A polynomial that no float can evaluate is one sentence."""
+    with pytest.raises(ValueError, match="1e308"):
+        Polynomial("1e300*1e300*z1")
+
+
 def test_too_few_coordinates_raise():
     """An input with fewer coordinates than the polynomial reads is an error, never clamped."""
     with pytest.raises((ValueError, IndexError), match="3"):

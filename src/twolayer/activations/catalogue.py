@@ -53,7 +53,7 @@ def activation_of(name: str | Facts | Activation) -> Activation:
     facts = name if isinstance(name, Facts) else facts_of(name)
     if facts.name in ACTIVATIONS:
         return ACTIVATIONS[facts.name]
-    degree = int(max(facts.even_degree, facts.odd_degree))
+    degree = max(int(facts.degree), 0)  # -1 for the zero polynomial
     factorial, coefficients = 1, []
     for k, derivative in enumerate(facts.derivatives(degree)):  # type: ignore[misc]
         factorial *= max(k, 1)

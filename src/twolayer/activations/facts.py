@@ -199,6 +199,7 @@ def facts_of(activation: str) -> Facts:
     >>> facts_of("(1+x)^3").degree
     3
     """
+    activation = activation.strip()
     known = FACTS.get(activation)
     if known is not None:
         return known
@@ -212,9 +213,13 @@ def facts_of(activation: str) -> Facts:
         )
         raise ValueError(message)
     try:
-        return polynomial_facts(parse_polynomial(activation, variable="x"), activation)
+        polynomial = parse_polynomial(activation, variable="x")
     except PolynomialSyntaxError as error:
         message = (
             f"The activation is neither a polynomial in x nor one of {', '.join(FACTS)}. {error}"
         )
         raise ValueError(message) from error
+    if any(abs(coefficient) > 10**308 for coefficient in polynomial.terms.values()):
+        message = f'The coefficients of the activation "{activation[:40]}" exceed 1e308: scale it.'
+        raise ValueError(message)
+    return polynomial_facts(polynomial, activation)

@@ -6,6 +6,8 @@ import math
 
 from twolayer.experiments.registry import Progress
 
+_TOO_LARGE = 10**9
+
 
 def whole_numbers(name: str, text: str) -> list[int]:
     """Positive whole numbers separated by commas.
@@ -21,7 +23,9 @@ def whole_numbers(name: str, text: str) -> list[int]:
     [64, 256]
     """
     parts = [part.strip() for part in str(text).split(",")]
-    if not all(part.isdecimal() and part.isascii() and 0 < int(part) < 10**9 for part in parts):
+    if not all(
+        part.isdecimal() and part.isascii() and 0 < int(part) < _TOO_LARGE for part in parts
+    ):
         message = f"Expected {name} as whole numbers like 64,256. Received: {text!r}."
         raise ValueError(message)
     return [int(part) for part in parts]
@@ -48,8 +52,28 @@ def targets_of(text: str) -> list[str]:
     return parts
 
 
+def coordinates(target: str, activation: str) -> int:
+    """The number of coordinates that `target` reads, known before JAX is loaded.
+
+    Raises
+    ------
+    ValueError
+        If the target is not in the polynomial language, or the activation is unknown.
+
+    Examples
+    --------
+    >>> coordinates("z1 + z1*z2", "tanh")
+    2
+    """
+    from twolayer.activations.facts import facts_of
+    from twolayer.language import parse_polynomial
+
+    facts_of(activation)
+    return parse_polynomial(target).dim
+
+
 def positive(**values: float) -> None:
-    """Raise unless every named value is a positive finite number.
+    """Raise unless every named value is a number between 1e-9 and 1e9.
 
     Raises
     ------
@@ -57,13 +81,16 @@ def positive(**values: float) -> None:
         Naming the first that is not.
     """
     for name, value in values.items():
-        if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
-            message = f"Expected {name} to be a positive number. Received: {value!r}."
+        if not (isinstance(value, (int, float)) and 1 / _TOO_LARGE <= value <= _TOO_LARGE):
+            message = f"Expected {name} to be a positive number"
+            if isinstance(value, (int, float)) and 0 < value < math.inf:
+                message += " between 1e-9 and 1e9"
+            message += f". Received: {value!r}."
             raise ValueError(message)
 
 
 def at_least(minimum: int, **values: int) -> None:
-    """Raise unless every named value is a whole number of at least `minimum`.
+    """Raise unless every named value is a whole number of at least `minimum`, below 10^9.
 
     Raises
     ------
@@ -71,9 +98,11 @@ def at_least(minimum: int, **values: int) -> None:
         Naming the first that is not.
     """
     for name, value in values.items():
-        if not isinstance(value, int) or value < minimum:
-            message = f"Expected {name} to be a whole number of at least {minimum}. "
-            message += f"Received: {value!r}."
+        if not isinstance(value, int) or not minimum <= value < _TOO_LARGE:
+            message = f"Expected {name} to be a whole number of at least {minimum}"
+            if isinstance(value, int) and value >= _TOO_LARGE:
+                message += " and below 10^9"
+            message += f". Received: {value!r}."
             raise ValueError(message)
 
 

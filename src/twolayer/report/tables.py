@@ -146,8 +146,11 @@ def _chain(dims: Sequence[int]) -> str:
 
 
 def _loss(loss: Mapping[str, Any]) -> str:
+    if loss["value"] is None:
+        return "above 1e308"
     value = f"{loss['value']:g}"
-    return value if loss["exact"] in {None, value} else f"{loss['exact']} = {value}"
+    exact = loss["exact"] or value
+    return value if exact == value or len(exact) > 40 else f"{exact} = {value}"
 
 
 def _number(value: float | str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from twolayer.experiments.options import Stage, at_least, positive, targets_of
+from twolayer.experiments.options import Stage, at_least, coordinates, positive, targets_of
 from twolayer.experiments.registry import Progress, experiment, silent
 from twolayer.outcomes import Finding, Verdict
 from twolayer.results import Result
@@ -53,6 +53,13 @@ def algorithm_one(
     seed
         Seed of all randomness.
     """
+    positive(duration=duration, horizon=horizon)
+    at_least(2, seeds=seeds, width=width)
+    at_least(0, seed=seed)
+    texts = targets_of(targets)
+    for text in texts:
+        coordinates(text, activation)
+
     import jax
     import numpy as np
 
@@ -64,12 +71,10 @@ def algorithm_one(
     from twolayer.tasks import Regression
     from twolayer.theory.mean_field import algorithm_one as predict
 
-    positive(duration=duration, horizon=horizon)
-    at_least(2, seeds=seeds, width=width)
     function = activation_of(activation)
     times = np.concatenate([[0.0], np.geomspace(0.1, horizon, 13)])
     predictions, trajectories, comparisons, findings = [], [], [], []
-    for text in targets_of(targets):
+    for text in texts:
         polynomial = Polynomial(text)
         predicted = predict(polynomial, activation=function, times=times, duration=duration)
         run = train_layerwise(
@@ -176,6 +181,12 @@ def condition_gap(
     seed
         Seed of all randomness.
     """
+    at_least(2, seeds=seeds, width=width)
+    at_least(0, seed=seed)
+    if (found := coordinates(target, activation)) != 3:
+        message = f"Expected a target of three coordinates. Received one of {found}."
+        raise ValueError(message)
+
     import jax
     import numpy as np
 
@@ -188,11 +199,7 @@ def condition_gap(
     from twolayer.theory.learnability import certify
     from twolayer.theory.mean_field import first_phase, taylor_flow
 
-    at_least(2, seeds=seeds, width=width)
     polynomial, function = Polynomial(target), activation_of(activation)
-    if polynomial.dim != 3:
-        message = f"Expected a target of three coordinates. Received one of {polynomial.dim}."
-        raise ValueError(message)
     times = np.array([0.05, 0.1, 0.2])
     predicted = np.max(np.abs(first_phase(polynomial, function, times).w[..., 2]), axis=1)
     slopes = np.diff(np.log(predicted)) / np.diff(np.log(times))

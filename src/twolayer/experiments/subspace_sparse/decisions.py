@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twolayer.experiments.options import targets_of
+from twolayer.experiments.options import at_least, coordinates, targets_of
 from twolayer.experiments.registry import Progress, experiment, silent
 from twolayer.outcomes import Finding
 from twolayer.results import Result
@@ -49,12 +49,16 @@ def decision_table(
     seed
         Seed of the rotations.
     """
+    at_least(0, seed=seed)
+    texts = targets_of(targets)
+    for text in texts:
+        coordinates(text, activation)
+
     import numpy as np
     from scipy.stats import ortho_group
 
     from twolayer.theory.learnability import certify, certify_function
 
-    texts = targets_of(targets)
     rng = np.random.default_rng(seed)
     findings, table = [], {}
     for k, text in enumerate(texts):

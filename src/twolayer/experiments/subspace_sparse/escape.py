@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from twolayer.experiments.options import Stage, at_least, positive, whole_numbers
+from twolayer.experiments.options import Stage, at_least, coordinates, positive, whole_numbers
 from twolayer.experiments.registry import Progress, experiment, silent
 from twolayer.outcomes import Finding, Verdict
 from twolayer.results import Result
@@ -53,6 +53,13 @@ def escape_times(
     seed
         Seed of all randomness.
     """
+    positive(horizon=horizon, share=share)
+    at_least(2, seeds=seeds, width=width)
+    at_least(0, seed=seed)
+    sizes = whole_numbers("dims", dims)
+    at_least(2, number_of_dims=len(set(sizes)))
+    at_least(max(coordinates(target, activation), 2), dimension=min(sizes))
+
     import jax
     import numpy as np
 
@@ -66,12 +73,7 @@ def escape_times(
     from twolayer.theory.learnability import certify
     from twolayer.theory.mean_field import escape_times as predict
 
-    positive(horizon=horizon, share=share)
-    at_least(2, seeds=seeds, width=width)
-    sizes = whole_numbers("dims", dims)
     polynomial, function = Polynomial(target), activation_of(activation)
-    at_least(2, number_of_dims=len(sizes))
-    at_least(max(polynomial.dim, 2), dimension=min(sizes))
     key_flow, key_network = jax.random.split(jax.random.key(seed))
     predicted = predict(
         polynomial,

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from twolayer.compare import compare
-from twolayer.experiments.options import Stage, at_least, positive
+from twolayer.experiments.options import Stage, at_least, coordinates, positive
 from twolayer.experiments.registry import Progress, experiment, silent
 from twolayer.outcomes import Finding, Prediction, Trajectory
 from twolayer.results import Result
@@ -70,18 +70,22 @@ def loss_floors(
     seed
         Seed of all randomness.
     """
+    positive(horizon=horizon)
+    at_least(2, seeds=seeds, dim=dim, width=width)
+    at_least(0, seed=seed)
+    pairs = [tuple(part.strip() for part in case.split("|")) for case in cases.split(";")]
+    if not all(len(pair) == 2 for pair in pairs):
+        message = f"Expected cases like 'z1*z2 | tanh; z1 | sin'. Received: {cases!r}."
+        raise ValueError(message)
+    for target, activation in pairs:
+        coordinates(target, activation)
+
     import numpy as np
 
     from twolayer.targets import Polynomial
     from twolayer.theory.learnability import certify
     from twolayer.theory.mean_field import mean_field_flow
 
-    positive(horizon=horizon)
-    at_least(2, seeds=seeds, dim=dim, width=width)
-    pairs = [tuple(part.strip() for part in case.split("|")) for case in cases.split(";")]
-    if not all(len(pair) == 2 for pair in pairs):
-        message = f"Expected cases like 'z1*z2 | tanh; z1 | sin'. Received: {cases!r}."
-        raise ValueError(message)
     times = np.concatenate([[0.0], np.geomspace(horizon / 100, horizon, 9)])  # also mid-decay
     findings, trajectories, predictions = [], [], []
     for target, activation in pairs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from twolayer.experiments.options import Stage, at_least, positive, whole_numbers
+from twolayer.experiments.options import Stage, at_least, coordinates, positive, whole_numbers
 from twolayer.experiments.registry import Progress, experiment, silent
 from twolayer.outcomes import Finding
 from twolayer.results import Result
@@ -54,6 +54,18 @@ def mean_field_flow(
     seed
         Seed of all randomness.
     """
+    positive(width_ratio=width_ratio, step=step, horizon=horizon)
+    at_least(2, seeds=seeds)
+    at_least(0, seed=seed)
+    sizes = whole_numbers("dims", dims)
+    lowest = coordinates(target, activation)
+    if len(sizes) < 2 or sizes != sorted(set(sizes)) or sizes[0] < lowest:
+        message = (
+            f"Expected at least two increasing dimensions from {lowest} on, "
+            f"which the target reads. Received: {dims!r}."
+        )
+        raise ValueError(message)
+
     import jax
     import numpy as np
 
@@ -67,16 +79,7 @@ def mean_field_flow(
     from twolayer.theory.learnability import certify
     from twolayer.theory.mean_field import mean_field_flow as predict
 
-    positive(width_ratio=width_ratio, step=step, horizon=horizon)
-    at_least(2, seeds=seeds)
-    sizes = whole_numbers("dims", dims)
     polynomial, function = Polynomial(target), activation_of(activation)
-    if len(sizes) < 2 or sizes != sorted(set(sizes)) or sizes[0] < polynomial.dim:
-        message = (
-            f"Expected at least two increasing dimensions from {max(polynomial.dim, 1)} on, "
-            f"which the target reads. Received: {dims!r}."
-        )
-        raise ValueError(message)
     times = np.linspace(0.0, horizon, 13)
     stage = Stage(progress, "flow")
     limit = predict(polynomial, activation=function, times=times).loss

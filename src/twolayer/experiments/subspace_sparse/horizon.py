@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from functools import partial
 
-from twolayer.experiments.options import Stage, at_least, positive, whole_numbers
+from twolayer.experiments.options import Stage, at_least, coordinates, positive, whole_numbers
 from twolayer.experiments.registry import Progress, experiment, silent
 from twolayer.outcomes import Finding, Verdict
 from twolayer.results import Result
@@ -56,6 +56,12 @@ def constant_time_floor(
     seed
         Seed of all randomness.
     """
+    positive(time_per_decade=time_per_decade, step=step, width_ratio=width_ratio)
+    at_least(2, seeds=seeds)
+    at_least(0, seed=seed)
+    sizes = whole_numbers("dims", dims)
+    at_least(max(coordinates(target, activation), 2), dimension=min(sizes))
+
     import jax
     import numpy as np
 
@@ -67,12 +73,9 @@ def constant_time_floor(
     from twolayer.tasks import Regression
     from twolayer.theory.mean_field import loss_lower_bound
 
-    positive(time_per_decade=time_per_decade, step=step, width_ratio=width_ratio)
-    at_least(2, seeds=seeds)
     polynomial, function = Polynomial(target), activation_of(activation)
     predictions, trajectories, findings = [], [], []
-    for d in whole_numbers("dims", dims):
-        at_least(max(polynomial.dim, 2), dimension=d)
+    for d in sizes:
         times = np.linspace(0.0, time_per_decade * math.log10(d), 7)
         bound = loss_lower_bound(polynomial, activation=function, times=times[1:], dim=float(d))
         run = simulate(

@@ -267,8 +267,9 @@ def _assumptions(c: LearnabilityCertificate) -> tuple[Assumption, ...]:
     )
 
 
-def _float(value: Fraction) -> float:
+def _float(value: Fraction) -> float | None:
+    """Give the number as a float, ``None`` beyond their range."""
     try:
         return float(value)
     except OverflowError:
-        return -inf
+        return None
