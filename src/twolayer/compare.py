@@ -10,7 +10,8 @@ from jaxtyping import Float
 from twolayer.numerics.montecarlo import mean_and_error
 from twolayer.outcomes import Comparison, Convergence, Prediction, Trajectory, Verdict
 
-_SIGMAS = 4.0  # a gap of so many standard errors at any one time is a disagreement
+_TAIL = 0.00135  # a gap that chance exceeds this rarely, on one side, is a disagreement (3 sigma)
+_LEAST = 1e-6  # smallest relative error of a gap: seeds that agree to rounding are no certainty
 
 
 def compare(
@@ -21,9 +22,11 @@ def compare(
 ) -> Comparison:
     """Hold the mean over seeds against a predicted curve, at the trajectory's times.
 
-    With gap ``g`` (measured minus predicted), standard error ``e`` and tolerance ``b``: an exact
-    or asymptotic prediction agrees if ``|g| <= 4 e + b`` at every time, a lower bound if
-    ``g >= -(4 e + b)``, an upper bound if ``g <= 4 e + b``. Where ``4 e + b`` exceeds both half
+    With gap ``g`` (measured minus predicted), standard error ``e`` over n seeds, numerical error
+    ``q`` of the prediction and tolerance ``b``, the margin is ``m = t e + q + b``, where t is the
+    quantile of Student's distribution with n - 1 degrees of freedom that belongs to three
+    standard deviations. An exact or asymptotic prediction agrees if ``|g| <= m`` at every time, a
+    lower bound if ``g >= -m``, an upper bound if ``g <= m``. Where the margin exceeds both half
     of the predicted range and half of the largest measured value the data can't tell, and the
     verdict is ``"undecided"``, not ``"agrees"``.
 
@@ -45,8 +48,8 @@ def compare(
     --------
     >>> t = np.arange(3.0)
     >>> predicted = Prediction("loss", t, 1 - t / 4, "exact", "derived here")
-    >>> losses = 1 - t / 4 + 0.01 * np.array([[1], [-1]])
-    >>> measured = Trajectory("loss", t, losses, ("finished", "finished"))
+    >>> losses = 1 - t / 4 + 0.01 * np.array([[1], [-1], [0]])
+    >>> measured = Trajectory("loss", t, losses, ("finished",) * 3)
     >>> compare(predicted, measured).verdict
     'agrees'
     """
@@ -62,10 +65,12 @@ def compare(
         return Comparison(prediction.name, times, nothing, nothing, allowed, "failed", reason)
     measured, error = mean_and_error(np.asarray(trajectory.value)[finished])
     predicted = np.interp(times, prediction.grid, prediction.value)
-    if prediction.error is not None:
-        error = np.hypot(error, np.interp(times, prediction.grid, prediction.error))
     gap = measured - predicted
-    verdict, reason = _judge(prediction, times, gap, error, allowed, measured)
+    numerical = np.zeros(shape)
+    if prediction.error is not None:
+        numerical = np.interp(times, prediction.grid, prediction.error)
+    margin = student_factor(len(finished)) * error + numerical + allowed
+    verdict, reason = _judge(prediction, times, gap, margin, measured)
     lost = len(trajectory.status) - len(finished)
     if lost:
         reason += f"; {lost} of {len(trajectory.status)} seeds did not finish and are left out"
@@ -146,12 +151,11 @@ def _check_covered(prediction: Prediction, trajectory: Trajectory) -> None:
         raise ValueError(message)
 
 
-def _judge(prediction, times, gap, error, allowed, measured) -> tuple[Verdict, str]:
-    margin = _SIGMAS * error + allowed
+def _judge(prediction, times, gap, margin, measured) -> tuple[Verdict, str]:
     excess = {"lower": -gap, "upper": gap}.get(prediction.kind, np.abs(gap)) - margin
     worst = int(np.argmax(excess))
     figures = (
-        f"gap {gap[worst]:.3g} against 4 x {error[worst]:.2g} + {allowed[worst]:.2g} "
+        f"gap {gap[worst]:.3g} against a margin of {margin[worst]:.2g} "
         f"at {prediction.grid_name} {times[worst]:.4g}"
     )
     if excess[worst] > 0:
@@ -162,10 +166,23 @@ def _judge(prediction, times, gap, error, allowed, measured) -> tuple[Verdict, s
     return "agrees", f"largest: {figures}"
 
 
+def student_factor(num_samples: int) -> float:
+    """How many standard errors of a mean of so many samples amount to three of a known one.
+
+    Examples
+    --------
+    >>> [round(student_factor(n), 1) for n in (3, 6, 1000)]
+    [19.2, 5.5, 3.0]
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(num_samples - 1, 1 - _TAIL)) if num_samples > 1 else np.inf
+
+
 def _fitted_power(sizes, gaps, errors) -> tuple[float, float]:
     """Slope r of ``gap ~ size^-r`` by weighted least squares in logarithms, with its error."""
-    x, y = np.log(sizes), np.log(gaps)
-    weight = (gaps / errors) ** 2
+    x, y = np.log(sizes), np.log(np.maximum(gaps, np.finfo(float).tiny))
+    weight = 1 / np.maximum(errors / np.maximum(gaps, np.finfo(float).tiny), _LEAST) ** 2
     centre = np.sum(weight * x) / np.sum(weight)
     spread = np.sum(weight * (x - centre) ** 2)
     return -float(np.sum(weight * (x - centre) * y) / spread), float(1 / np.sqrt(spread))

@@ -38,11 +38,22 @@ def test_bounds_are_one_sided(kind, good):
     assert compare(predicted(kind=kind), measured(-good)).verdict == "disagrees"
 
 
-def test_the_errors_of_both_sides_count():
-    """A prediction's own error widens the margin: four of its standard errors are allowed."""
-    uncertain = predicted(error=np.full(TIME.shape, 0.05))
-    assert compare(predicted(), measured(0.1, noise=1e-4)).verdict == "disagrees"
-    assert compare(uncertain, measured(0.1, noise=1e-4)).verdict == "agrees"
+def test_the_prediction_s_own_error_counts_once():
+    """A prediction's numerical error widens the margin by itself, not by a multiple."""
+    for error, verdict in ((0.11, "agrees"), (0.09, "disagrees")):
+        uncertain = predicted(error=np.full(TIME.shape, error))
+        assert compare(uncertain, measured(0.1, noise=1e-4)).verdict == verdict
+
+
+def test_few_seeds_widen_the_margin_as_students_distribution_says():
+    """The same gap in standard errors is a disagreement for many seeds and not for three."""
+    for seeds, verdict in ((3, "agrees"), (400, "disagrees")):
+        curves = np.where(np.arange(seeds)[:, None] < seeds / 2, 1.0, -1.0) * np.ones(TIME.shape)
+        curves -= curves.mean(axis=0)
+        error = curves.std(axis=0, ddof=1) / np.sqrt(seeds)
+        value = LOSS + 0.01 * (curves + 5 * error)
+        run = Trajectory("loss", TIME, value, ("finished",) * seeds)
+        assert compare(predicted(), run).verdict == verdict
 
 
 def test_tolerance_is_added_to_the_margin():
@@ -110,3 +121,14 @@ def test_convergence_needs_two_sizes_and_two_seeds():
     with pytest.raises(ValueError, match="at least two"):
         compare_sizes(predicted(), shrinking(0.5)[:1], (64,))
     assert compare_sizes(predicted(), shrinking(0.5, seeds=1), (1, 2, 3)).verdict == "failed"
+
+
+def test_seeds_that_agree_exactly_give_a_slope():
+    """Gaps without scatter between the seeds have a finite slope and error."""
+    runs = [
+        Trajectory("loss", TIME, np.tile(LOSS + 1 / size, (3, 1)), ("finished",) * 3)
+        for size in (10, 100)
+    ]
+    convergence = compare_sizes(predicted(), runs, (10, 100))
+    assert convergence.verdict == "agrees"
+    assert abs(convergence.slope - 1) < 1e-6

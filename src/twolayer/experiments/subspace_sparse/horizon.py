@@ -8,7 +8,7 @@ from functools import partial
 
 from twolayer.experiments.options import Stage, at_least, coordinates, positive, whole_numbers
 from twolayer.experiments.registry import Progress, experiment, silent
-from twolayer.outcomes import Finding, Verdict
+from twolayer.outcomes import Finding, Prediction, Trajectory, Verdict
 from twolayer.results import Result
 
 
@@ -59,7 +59,7 @@ def constant_time_floor(
     positive(time_per_decade=time_per_decade, step=step, width_ratio=width_ratio)
     at_least(2, seeds=seeds)
     at_least(0, seed=seed)
-    sizes = whole_numbers("dims", dims)
+    sizes = sorted(set(whole_numbers("dims", dims)))
     at_least(max(coordinates(target, activation), 2), dimension=min(sizes))
 
     import jax
@@ -92,9 +92,48 @@ def constant_time_floor(
         predictions.append(replace(bound.loss, name=f"explicit bound, d = {d}"))
         trajectories.append(replace(run, name=f"SGD, d = {d}"))
         findings.append(_finding(target, d, bound, run))
+    findings += _deficit_finding(target, sizes, bound.floor, trajectories)
     return Result(
         predictions=tuple(predictions), trajectories=tuple(trajectories), findings=tuple(findings)
     )
+
+
+def _deficit_finding(
+    target: str, sizes: list[int], floor: float, runs: list[Trajectory]
+) -> list[Finding]:
+    """How far SGD gets below the floor within one time, over the dimension: (3.3)."""
+    import numpy as np
+
+    from twolayer.compare import compare_sizes
+
+    times = runs[0].time  # the shortest
+    below = [
+        Trajectory(
+            "loss",
+            times,
+            np.minimum([np.interp(times, run.time, curve) for curve in run.value], floor),
+            run.status,
+        )
+        for run in runs
+    ]
+    reached = min(float(np.nanmax(floor - run.value)) for run in below)
+    if floor == 0 or len(sizes) < 2 or reached <= 0:
+        return []
+    constant = Prediction("loss", times, np.full(times.shape, floor), "lower", "")
+    shrinks = compare_sizes(constant, below, sizes)
+    return [
+        Finding(
+            "deficit shrinks",
+            f"What SGD on {target} gains on the floor up to t = {times[-1]:.3g} falls at least "
+            "like d^-1/2.",
+            shrinks.rate,
+            shrinks.slope,
+            shrinks.slope_error,
+            shrinks.verdict,
+            "chen2024subspace, (3.3), which is for the flow",
+            shrinks.reason,
+        )
+    ]
 
 
 def _finding(target: str, d: int, bound, run) -> Finding:
