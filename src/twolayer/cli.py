@@ -288,8 +288,9 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
         sys.unraisablehook = _unraisable
-    # A space keeps a polynomial that begins with a minus sign from being read as an option.
-    sys.argv[1:] = [" " * bool(_LEADING_MINUS.match(word)) + word for word in sys.argv[1:]]
+    if sys.argv[1:2] == ["certify"]:
+        # A space keeps a polynomial that begins with a minus sign from being read as an option.
+        sys.argv[2:] = [" " * bool(_LEADING_MINUS.match(word)) + word for word in sys.argv[2:]]
     try:
         if sys.argv[1:2] == ["run"]:  # the other commands need not wait for the experiments
             _register_experiments(sys.argv[2] if len(sys.argv) > 2 else "")

@@ -94,3 +94,11 @@ def test_the_figure_shows_curves_and_convergence(result, tmp_path):
     labels = [text.get_text() for text in drawing.axes[0].get_legend().get_texts()]
     assert labels == ["SGD (1 seeds did not finish)", "flow"]
     assert save_figure(result, tmp_path).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("gap", [[], [0.0, 0.0]])
+def test_the_figure_leaves_out_gaps_that_are_not_there(gap):
+    """Sizes without a gap, all seeds lost or all exact, get no panel of logarithms."""
+    nothing = np.asarray(gap)
+    convergence = Convergence("gap", TIME, nothing, nothing, np.nan, np.inf, 0.5, "failed", "why")
+    assert len(figure(Result(comparisons=(convergence,))).axes) == 1

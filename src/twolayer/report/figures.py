@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from twolayer.numerics.montecarlo import mean_and_error
-from twolayer.outcomes import Convergence, Finding, Prediction, Trajectory
+from twolayer.outcomes import Comparison, Convergence, Finding, Prediction, Trajectory
 from twolayer.results import Result
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def figure(result: Result) -> Figure:
     panels = []
     if result.predictions or result.trajectories:
         panels.append(_draw_curves)
-    if any(isinstance(comparison, Convergence) for comparison in result.comparisons):
+    if any(map(_has_gaps, result.comparisons)):
         panels.append(_draw_convergence)
     numbers = [finding for finding in result.findings if isinstance(finding.predicted, float)]
     if numbers and not result.trajectories:
@@ -102,9 +102,14 @@ def _draw_trajectory(axes: Axes, trajectory: Trajectory, colour: str) -> None:
         axes.fill_between(trajectory.time, low, high, color=colour, alpha=0.25, linewidth=0)
 
 
+def _has_gaps(comparison: Comparison | Convergence) -> TypeGuard[Convergence]:
+    """Whether there are gaps between training and theory for logarithmic axes."""
+    return isinstance(comparison, Convergence) and bool(np.any(comparison.gap > 0))
+
+
 def _draw_convergence(axes: Axes, result: Result) -> None:
     for k, convergence in enumerate(result.comparisons):
-        if not isinstance(convergence, Convergence) or not len(convergence.gap):
+        if not _has_gaps(convergence):
             continue
         colour = _COLOURS[k % len(_COLOURS)]
         axes.errorbar(
