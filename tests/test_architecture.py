@@ -61,6 +61,16 @@ def inside(names):
     return {name.split(".")[1] for name in names if name.startswith("twolayer.")}
 
 
+def test_no_module_hides_a_public_function():
+    """``tl.compare`` stays the function after its module, of the same name, was imported."""
+    program = (
+        "import twolayer.experiments.subspace_sparse, twolayer.compare, twolayer as tl\n"
+        "assert all(callable(getattr(tl, name)) for name in 2 * tl.__all__)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert run.returncode == 0, run.stderr.decode()
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
 def test_imports_point_to_lower_floors(path):
     """No module imports from a higher floor, nor sideways where it is not foreseen."""
