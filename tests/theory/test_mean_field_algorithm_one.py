@@ -192,6 +192,7 @@ R7_SYMBOL = {
 }
 
 
+@pytest.mark.slow
 @in_float64
 def test_true_flow_leaves_the_plane_of_the_taylor_flow():
     """A target whose Taylor flow is (t, t^2, 0), while the true first phase has w_3 ~ T^4."""

@@ -7,6 +7,7 @@ import pytest
 from twolayer.theory.mean_field import escape_times
 
 
+@pytest.mark.slow
 def test_escape_time_of_leap_two(getkey):
     """z1 z2 leaves its saddle around t = 5 at d = 100, later at larger d."""
     found = escape_times(

@@ -104,6 +104,7 @@ def test_sgd_approaches_the_flow_as_its_step_shrinks(getkey):
     assert abs(np.mean(wrong)) > 10 * error
 
 
+@pytest.mark.slow
 def test_single_precision_flow_is_finite(getkey):
     """In single precision the tolerance follows the rounding, and the flow arrives."""
     key = getkey()

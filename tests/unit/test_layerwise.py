@@ -22,6 +22,7 @@ def task_of(text):
     return Regression(Gaussian(DIM), Polynomial(text))
 
 
+@pytest.mark.slow
 def test_the_second_phase_is_the_flow_of_the_output_layer(getkey):
     """The closed form is what integrating the population flow of ``(1 + z)^n`` from a = 0 gives."""
     task = task_of("z1 + z1*z2")

@@ -87,6 +87,7 @@ def test_gradient_is_the_mean_sample_gradient(getkey):
         assert_within_sem(*mean_and_error(np.asarray(sampled)), np.asarray(truth), z=4.5)
 
 
+@pytest.mark.slow
 def test_risk_is_never_negative(getkey):
     """Half a squared norm: random networks have nonnegative risk to rounding."""
     keys = jax.random.split(getkey(), 50)
