@@ -107,6 +107,7 @@ def test_bad_polynomials_are_one_sentence_with_the_place(text):
         (["run", "mean-field-flow", "--seeds", "0"], "seeds"),
         (["run", "mean-field-flow", "--horizon", "-1"], "horizon"),
         (["run", "mean-field-flow", "--horizon", "nan"], "horizon"),
+        (["run", "mean-field-flow", "--step", "1e6"], "steps"),
         (["run", "mean-field-flow", "--target", "z1*z2*z3", "--dims", "2,4"], "dimensions"),
         (["reproduce", "subspace-sparse"], "subspace_sparse"),
         (["reproduce", "one_step"], "one_step"),
@@ -129,12 +130,23 @@ def test_interrupt_ends_a_run_with_status_130(tmp_path):
     """Ctrl-C ends the whole experiment, not one of its simulations, and leaves no traceback."""
     arguments = ["run", "mean-field-flow", "--dims", "32,512", "--out", str(tmp_path)]
     with subprocess.Popen([COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as run:
-        time.sleep(4)
+        time.sleep(6)
         run.send_signal(signal.SIGINT)
         message = run.communicate(timeout=30)[1]
     assert run.returncode == 130
     assert "Traceback" not in message
     assert "Interrupted" in message
+
+
+@pytest.mark.slow
+def test_the_last_step_may_lie_beyond_the_horizon(tmp_path):
+    """Steps that do not divide the horizon are compared at the time they end at; JSON is clean."""
+    sizes = ["--dims", "2,4", "--seeds", "2", "--horizon", "1", "--step", "1.2"]
+    run = twolayer("run", "mean-field-flow", *sizes, "--out", str(tmp_path), "--json")
+    assert run.returncode == 0, run.stderr
+    result = json.loads(run.stdout, parse_constant=pytest.fail)
+    assert result["trajectories"][0]["time"][-1] > 1.1
+    assert json.loads((tmp_path / "mean-field-flow.json").read_text())["findings"]
 
 
 def test_a_reader_may_stop_early():

@@ -16,7 +16,6 @@ import typer
 
 if TYPE_CHECKING:
     from twolayer.experiments import Experiment
-    from twolayer.experiments.registry import Progress
 
 app = typer.Typer(
     name="twolayer",
@@ -56,30 +55,32 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-class _Interrupted(BaseException):
-    """Ctrl-C: not the `KeyboardInterrupt` that ends one simulation and keeps what it observed."""
+def _listen_to_interrupts() -> None:
+    """End with status 130 on Ctrl-C, at once, even while compiled code is at work.
+
+    An exception could be lost in a callback of foreign code; results appear on disk whole or not
+    at all, so that there is nothing to tidy up.
+    """
+    import socket
+    import threading
+
+    bell, wire = socket.socketpair()
+    wire.setblocking(False)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.set_wakeup_fd(wire.detach(), warn_on_full_buffer=False)
+
+    def watch() -> None:
+        bell.recv(1)
+        _leave()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def _interrupt(signum: int, frame: object) -> None:
-    del signum, frame
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the process at once
-    raise _Interrupted
-
-
-def _unraisable(problem: sys.UnraisableHookArgs) -> None:
-    if problem.exc_type is not _Interrupted:  # swallowed by a callback: the next hook sees it
-        sys.__unraisablehook__(problem)
-
-
-def _interruptible(progress: Progress) -> Progress:
-    """The hook, which also notices an interrupt that foreign code has swallowed."""
-
-    def hook(stage: str, done: int, total: int) -> None:
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-            raise _Interrupted
-        progress(stage, done, total)
-
-    return hook
+def _leave() -> None:
+    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{show_cursor}\nInterrupted; results already written are kept.\n")
+    sys.stderr.flush()
+    os._exit(130)
 
 
 def _check_writable(directory: str) -> None:
@@ -173,7 +174,7 @@ def reproduce(
     chosen = select(papers or [])
     _check_writable(out)
     with progress_bar() as progress:
-        rows = run_all(chosen, out, quick=quick, progress=_interruptible(progress))
+        rows = run_all(chosen, out, quick=quick, progress=progress)
     show(claims_table(rows))
     failed = [row["id"] for row in rows if row["verdict"] in {"disagrees", "failed"}]
     agree = sum(row["verdict"] == "agrees" for row in rows)
@@ -249,7 +250,7 @@ def _run(
 
     _check_writable(out)
     with progress_bar() as progress:
-        result = experiment.run(progress=_interruptible(progress), **values)
+        result = experiment.run(progress=progress, **values)
     path = save(result, out)
     drawn = save_figure(result, out)
     if as_json:
@@ -286,19 +287,13 @@ def main() -> None:
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader may stop early: `| head`
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
-        sys.unraisablehook = _unraisable
+        _listen_to_interrupts()
     if sys.argv[1:2] == ["certify"]:
         # A space keeps a polynomial that begins with a minus sign from being read as an option.
         sys.argv[2:] = [" " * bool(_LEADING_MINUS.match(word)) + word for word in sys.argv[2:]]
-    try:
-        if sys.argv[1:2] == ["run"]:  # the other commands need not wait for the experiments
-            _register_experiments(sys.argv[2] if len(sys.argv) > 2 else "")
-        app()
-    except _Interrupted:
-        typer.echo("Interrupted; results already written are kept.", err=True)
-        sys.stdout.flush()
-        os._exit(130)  # JAX, interrupted in its work, may crash when Python tidies up
+    if sys.argv[1:2] == ["run"]:  # the other commands need not wait for the experiments
+        _register_experiments(sys.argv[2] if len(sys.argv) > 2 else "")
+    app()
 
 
 def _register_experiments(wanted: str) -> None:

@@ -72,7 +72,7 @@ def algorithm_one(
     from twolayer.theory.mean_field import algorithm_one as predict
 
     function = activation_of(activation)
-    times = np.concatenate([[0.0], np.geomspace(0.1, horizon, 21)])
+    times = np.concatenate([[0.0], np.geomspace(1e-4 * horizon, horizon, 21)])
     predictions, trajectories, comparisons, findings = [], [], [], []
     for text in texts:
         polynomial = Polynomial(text)
