@@ -143,7 +143,7 @@ def compare_sizes(
 
 def _check_covered(prediction: Prediction, trajectory: Trajectory) -> None:
     last, covered = float(np.max(trajectory.time)), float(np.max(prediction.grid))
-    if prediction.status == "finished" and last > covered * (1 + 1e-9):
+    if prediction.status == "finished" and last > covered * (1 + 1e-6):
         message = (
             f"Expected a prediction up to {prediction.grid_name} {last:g}. "
             f"Received: one up to {covered:g}. Did you perhaps predict at fewer times?"
@@ -153,17 +153,19 @@ def _check_covered(prediction: Prediction, trajectory: Trajectory) -> None:
 
 def _judge(prediction, times, gap, margin, measured) -> tuple[Verdict, str]:
     excess = {"lower": -gap, "upper": gap}.get(prediction.kind, np.abs(gap)) - margin
+
+    def figures(k: int) -> str:
+        place = f"{prediction.grid_name} {times[k]:.4g}"
+        return f"gap {gap[k]:.3g} against a margin of {margin[k]:.2g} at {place}"
+
     worst = int(np.argmax(excess))
-    figures = (
-        f"gap {gap[worst]:.3g} against a margin of {margin[worst]:.2g} "
-        f"at {prediction.grid_name} {times[worst]:.4g}"
-    )
     if excess[worst] > 0:
-        return "disagrees", figures
+        return "disagrees", figures(worst)
     scale = max(np.ptp(measured - gap), float(np.max(np.abs(measured)))) / 2
     if not np.all(margin <= scale):
-        return "undecided", f"the error is too large to tell: {figures}"
-    return "agrees", f"largest: {figures}"
+        widest = int(np.argmax(margin))
+        return "undecided", f"the error is too large to tell: {figures(widest)}"
+    return "agrees", f"largest: {figures(worst)}"
 
 
 def student_factor(num_samples: int) -> float:

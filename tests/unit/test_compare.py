@@ -68,6 +68,14 @@ def test_noise_too_large_to_tell_is_undecided():
     assert compare(predicted(), measured(noise=2.0)).verdict == "undecided"
 
 
+def test_an_undecided_comparison_names_the_widest_margin():
+    """Where the error is too large is said, not where the gap comes closest to its margin."""
+    noise = np.where(TIME == 3.0, 2.0, 1e-3)
+    comparison = compare(predicted(), measured(noise=noise))
+    assert comparison.verdict == "undecided"
+    assert "at time 3" in comparison.reason
+
+
 def test_one_seed_decides_nothing():
     """One seed has no standard error, so its agreement is undecided."""
     assert compare(predicted(), measured(seeds=1)).verdict == "undecided"

@@ -100,7 +100,8 @@ def escape_times(
         )
         runs.append(replace(run, name=f"gradient flow, d = {d}"))
         escapes.append([_crossing(run.time, curve, level) for curve in run.value])
-    measured = mean_and_error(np.asarray(escapes).T)
+    with np.errstate(invalid="ignore"):  # infinite where the horizon is too short
+        measured = mean_and_error(np.asarray(escapes).T)
     findings = [
         _finding(f"d = {d}", f"Escape time of {target} at d = {d}.",
                  (predicted.mean[k], predicted.error[k]), (measured.mean[k], measured.error[k]))
@@ -126,7 +127,8 @@ def _slopes(scale, escapes):
     from twolayer.numerics.montecarlo import mean_and_error
 
     centred = np.asarray(scale) - np.mean(scale)
-    return mean_and_error(centred @ escapes / np.sum(centred**2))
+    with np.errstate(invalid="ignore"):
+        return mean_and_error(centred @ escapes / np.sum(centred**2))
 
 
 def _crossing(times, curve, level: float) -> float:
