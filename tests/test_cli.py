@@ -114,6 +114,8 @@ def test_bad_polynomials_are_one_sentence_with_the_place(text):
         (["run", "decision-table", "--out", __file__], "--out"),
         (["reproduce", "--out", __file__], "--out"),
         (["run", "loss-floors", "--seed", "-1"], "seed"),
+        (["run", "loss-floors", "--cases", "z1*z2*z3 | tanh", "--dim", "2"], "dim"),
+        (["run", "escape-times", "--share", "2"], "share"),
         (["cite", "nothing"], "nothing"),
         (["frobnicate"], "frobnicate"),
     ],

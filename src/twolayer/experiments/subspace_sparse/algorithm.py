@@ -252,7 +252,8 @@ def condition_gap(
     polynomial, function = Polynomial(target), activation_of(activation)
     times = np.array([0.05, 0.1, 0.2])
     predicted = np.max(np.abs(first_phase(polynomial, function, times).w[..., 2]), axis=1)
-    slopes = np.diff(np.log(predicted)) / np.diff(np.log(times))
+    with np.errstate(divide="ignore", invalid="ignore"):  # the third coordinate may stay 0
+        slopes = np.diff(np.log(predicted)) / np.diff(np.log(times))
     run = simulate(
         GradientFlow(schedule_a=0.0, rtol=1e-10),
         _start(width, function),
@@ -264,15 +265,19 @@ def condition_gap(
         progress=Stage(progress, "first phase"),
     )
     span = np.log(times[-1] / times[0])
-    measured = mean_and_error(np.log(run.value[:, -1] / run.value[:, 0]) / span)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        measured = mean_and_error(np.log(run.value[:, -1] / run.value[:, 0]) / span)
+        slope = float(np.log(predicted[-1] / predicted[0]) / span)
     own = abs(slopes[-1] - slopes[0])  # how far these times still are from the power law
     path = taylor_flow(polynomial, function, times)
     plane = float(np.max(np.abs(path[:, 2])))
     spanned = int(np.linalg.matrix_rank(path, tol=1e-9))  # the flow is integrated to 1e-10
     certificate = certify(target, activation=activation)
     jumps = len(certificate.condition.orders)
-    slope = float(np.log(predicted[-1] / predicted[0]) / span)
-    agrees = abs(slope - measured.mean) <= 4 * measured.error + own
+    margin = 4 * measured.error + own
+    verdict: Verdict = "agrees" if abs(slope - measured.mean) <= margin else "disagrees"
+    if math.isnan(slope) or not math.isfinite(margin):  # where the third coordinate stays 0
+        verdict = "undecided"
     return Result(
         findings=(
             Finding(
@@ -292,7 +297,7 @@ def condition_gap(
                 slope,
                 float(measured.mean),
                 float(np.hypot(measured.error, own)),
-                "agrees" if agrees else "disagrees",
+                verdict,
                 "derived here",
                 f"largest third coordinate {predicted[-1]:.2e} at T = {times[-1]:g}",
             ),

@@ -54,6 +54,9 @@ def escape_times(
         Seed of all randomness.
     """
     positive(horizon=horizon, share=share)
+    if share >= 1:
+        message = f"Expected share to lie below 1: the loss starts at its floor. Received: {share}."
+        raise ValueError(message)
     at_least(2, seeds=seeds, width=width)
     at_least(0, seed=seed)
     sizes = whole_numbers("dims", dims)

@@ -78,7 +78,7 @@ def loss_floors(
         message = f"Expected cases like 'z1*z2 | tanh; z1 | sin'. Received: {cases!r}."
         raise ValueError(message)
     for target, activation in pairs:
-        coordinates(target, activation)
+        at_least(coordinates(target, activation), dim=dim)
 
     import numpy as np
 
