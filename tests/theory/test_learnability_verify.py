@@ -181,3 +181,10 @@ def test_bad_functions_and_matrices():
         certify_function(lambda z: z[:, 0], dim=20, degree=3)
     with pytest.raises(ValueError, match="orthogonal matrix"):
         certify("z1*z2", rotation=[[1.0, 0.1], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize(("dim", "degree"), [(0, 1), (1, -1), (2.0, 1)])
+def test_sizes_of_a_black_box_are_whole_numbers(dim, degree):
+    """Other sizes are one sentence."""
+    with pytest.raises(ValueError, match="whole numbers"):
+        certify_function(lambda z: z[:, 0], dim=dim, degree=degree)

@@ -66,3 +66,10 @@ def test_unbounded_activation_is_outside_the_theorem():
     bound = loss_lower_bound("z1*z2*z3", activation="relu", times=[0.1], dim=1e12)
     assert bound.loss.assumptions[0].holds is False
     assert bound.loss.value[0] == 0
+
+
+@pytest.mark.parametrize("dim", [0, -1, math.nan])
+def test_dimensions_below_one_are_refused(dim):
+    """A dimension below 1 is one sentence."""
+    with pytest.raises(ValueError, match="dimension"):
+        loss_lower_bound("z1*z2", activation="sin", times=[1.0], dim=dim)

@@ -223,3 +223,10 @@ def test_there_is_at_least_one_seed(getkey, seeds):
     """No seed at all, or a negative one, is refused."""
     with pytest.raises(ValueError, match="at least one seed"):
         simulate(SMALL, initialise, task_of(), times=[1], seeds=seeds, key=getkey())
+
+
+def test_network_and_task_have_inputs_of_one_dimension(getkey):
+    """A network of another input dimension is one sentence, not an error of shapes."""
+    start = partial(mean_field_network, WIDTH, DIM + 1, cos_sin)
+    with pytest.raises(ValueError, match=f"dimension {DIM}"):
+        simulate(SMALL, start, task_of(), times=[0, 1], key=getkey())

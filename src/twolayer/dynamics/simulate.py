@@ -90,7 +90,8 @@ def simulate(
     Raises
     ------
     ValueError
-        If times don't increase from 0 or later, or there is no seed.
+        If times don't increase from 0 or later, there is no seed, or the network and the task
+        have inputs of different dimension.
 
     Examples
     --------
@@ -106,6 +107,10 @@ def simulate(
     keys = seed_keys(seeds, key)
     networks = stack([_initial(initialise, jax.random.fold_in(k, 0)) for k in keys])
     keys = jax.vmap(lambda k: jax.random.fold_in(k, 1))(keys)
+    dim = getattr(getattr(task, "inputs", None), "dim", networks.dim)
+    if networks.dim != dim:
+        message = f"Expected a network of inputs of dimension {dim}. Received: {networks.dim}."
+        raise ValueError(message)
     if observe is None:
         observe = default_risk(task, networks, key=jax.random.fold_in(key, _TEST_SAMPLES))
     options: dict[str, Any] = {"times": times, "observe": observe, "progress": progress}

@@ -70,8 +70,12 @@ def hermite_tensors(
     Raises
     ------
     ValueError
-        If the grid is too large or h does not return one finite value a point.
+        If dim or degree is no such number, the grid is too large, or h does not return one
+        finite value a point.
     """
+    if not (isinstance(dim, int) and isinstance(degree, int) and dim >= 1 and degree >= 0):
+        message = f"Expected whole numbers dim >= 1 and degree >= 0, received {dim!r}, {degree!r}."
+        raise ValueError(message)
     count = degree + 3
     if count**dim > MAX_NODES:
         message = (

@@ -73,12 +73,20 @@ def loss_lower_bound(
     weight_bound
         Bound K_rho of the initial output weights.
 
+    Raises
+    ------
+    ValueError
+        If `dim` is below 1.
+
     Examples
     --------
     >>> bound = loss_lower_bound("z1*z2", activation="cos_sin", times=[0.1], dim=1e9)
     >>> bool(0.49 < bound.loss.value[0] < bound.floor == 0.5)
     True
     """
+    if not dim >= 1:
+        message = f"Expected a dimension of at least 1. Received: {dim!r}."
+        raise ValueError(message)
     facts = getattr(activation, "facts", activation)
     facts = facts if isinstance(facts, Facts) else facts_of(str(facts))
     certificate = cast(
