@@ -116,6 +116,7 @@ def test_bad_polynomials_are_one_sentence_with_the_place(text):
         (["run", "loss-floors", "--seed", "-1"], "seed"),
         (["run", "loss-floors", "--cases", "z1*z2*z3 | tanh", "--dim", "2"], "dim"),
         (["run", "escape-times", "--share", "2"], "share"),
+        (["run", "decision-table", "--targets", "1e200*z1"], "scale"),
         (["cite", "nothing"], "nothing"),
         (["frobnicate"], "frobnicate"),
     ],

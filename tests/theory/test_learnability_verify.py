@@ -188,3 +188,10 @@ def test_sizes_of_a_black_box_are_whole_numbers(dim, degree):
     """Other sizes are one sentence."""
     with pytest.raises(ValueError, match="whole numbers"):
         certify_function(lambda z: z[:, 0], dim=dim, degree=degree)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_values_whose_squares_leave_the_floats_are_refused(scale):
+    """A black box that is zero or infinite once squared gets no verdict."""
+    with pytest.raises(ValueError, match="scale"):
+        certify_function(lambda z: scale * z[:, 0], dim=1, degree=1)

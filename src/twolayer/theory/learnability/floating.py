@@ -11,6 +11,7 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss, hermeval
 
 MAX_NODES = 3_000_000
+_LARGEST = 1e100  # value of h, whose square must be a float
 MARGIN = 30.0  # singular values within this factor of the tolerance are not decided
 
 Exponents = tuple[int, ...]
@@ -71,7 +72,7 @@ def hermite_tensors(
     ------
     ValueError
         If dim or degree is no such number, the grid is too large, or h does not return one
-        finite value a point.
+        finite value a point, whose square is finite too.
     """
     if not (isinstance(dim, int) and isinstance(degree, int) and dim >= 1 and degree >= 0):
         message = f"Expected whole numbers dim >= 1 and degree >= 0, received {dim!r}, {degree!r}."
@@ -92,6 +93,10 @@ def hermite_tensors(
             f"Expected one finite value a point, shape ({len(grid)},); received shape "
             f"{values.shape}."
         )
+        raise ValueError(message)
+    largest = float(np.max(np.abs(values)))
+    if largest and not 1 / _LARGEST < largest < _LARGEST:
+        message = f"Expected values between 1e-100 and 1e100, received {largest:.1e}: scale them."
         raise ValueError(message)
     table = values = values.reshape((count,) * dim)
     hermite = np.stack([hermeval(nodes, row) for row in np.eye(degree + 1)])
