@@ -113,6 +113,15 @@ def compare_sizes(
             f"Received: {len(trajectories)} trajectories and {len(sizes)} sizes."
         )
         raise ValueError(message)
+
+    def nothing(verdict: Verdict, reason: str) -> Convergence:
+        return Convergence(
+            prediction.name, np.asarray(sizes, float), np.array([]), np.array([]), np.nan,
+            np.inf, rate, verdict, reason,
+        )  # fmt: skip
+
+    if prediction.status != "finished":
+        return nothing("failed", "the predicted flow ended before the last time")
     gaps, errors = [], []
     for trajectory in trajectories:
         _check_covered(prediction, trajectory)
@@ -121,13 +130,12 @@ def compare_sizes(
             [k for k, status in enumerate(trajectory.status) if status == "finished"]
         ]
         if value.shape[0] < 2:
-            return Convergence(
-                prediction.name, np.asarray(sizes, float), np.array([]), np.array([]), np.nan,
-                np.inf, rate, "failed", "fewer than two seeds of one size finished",
-            )  # fmt: skip
+            return nothing("failed", "fewer than two seeds of one size finished")
         gap = mean_and_error(np.sqrt(np.mean((value - predicted[None, :]) ** 2, axis=1)))
         gaps.append(float(gap.mean))
         errors.append(float(gap.error))
+    if not any(gaps):
+        return nothing("undecided", "training is the limit at every size: no gap is left to shrink")
     slope, error = _fitted_power(np.asarray(sizes, float), np.asarray(gaps), np.asarray(errors))
     verdict: Verdict = "agrees"
     if slope < rate - 2 * error:

@@ -140,3 +140,11 @@ def test_seeds_that_agree_exactly_give_a_slope():
     convergence = compare_sizes(predicted(), runs, (10, 100))
     assert convergence.verdict == "agrees"
     assert abs(convergence.slope - 1) < 1e-6
+
+
+def test_no_slope_without_gaps_or_without_a_limit():
+    """Gaps that are all 0 have no slope; a limit that ended early is no limit."""
+    exact = [Trajectory("loss", TIME, np.tile(LOSS, (3, 1)), ("finished",) * 3)] * 2
+    assert compare_sizes(predicted(), exact, (10, 100)).verdict == "undecided"
+    ended = predicted(status="diverged")
+    assert compare_sizes(ended, shrinking(0.5), (64, 256, 1024)).verdict == "failed"
