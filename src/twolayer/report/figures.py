@@ -43,7 +43,7 @@ def figure(result: Result) -> Figure:
         draw(drawing.add_subplot(1, len(panels), k + 1), result)
     short = {name: value for name, value in result.parameters.items() if len(str(value)) <= 30}
     title = ", ".join(f"{name} = {value}" for name, value in short.items())
-    drawing.suptitle(f"{result.experiment}\n{_wrapped(title)}", fontsize=9)
+    drawing.suptitle(f"{result.experiment}\n{_wrapped(title, 65 * len(panels))}", fontsize=9)
     return drawing
 
 
@@ -159,7 +159,7 @@ def _draw_words(axes: Axes, result: Result) -> None:
         cell.set_edgecolor("0.8")
 
 
-def _wrapped(text: str, width: int = 90) -> str:
+def _wrapped(text: str, width: int) -> str:
     from textwrap import fill
 
     return fill(text, width)
