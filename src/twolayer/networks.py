@@ -76,6 +76,32 @@ def mean_field_network(
     return TwoLayerNetwork(a, W, None, activation, 1 / width)  # type: ignore[arg-type]
 
 
+def one_step_network(
+    width: int, dim: int, activation: Activation, *, trace: float, key: PRNGKeyArray
+) -> TwoLayerNetwork:
+    """A bias-free network with ``F_ij ~ N(0, 1 / trace)``, ``a ~ N(0, I / k)``, scale 1 / sqrt(k).
+
+    The initial law of demir2025asymptotic; `trace` is that of the input's covariance, so that a
+    neuron's input has variance 1. Theirs is the output of order 1 / sqrt(k).
+
+    Raises
+    ------
+    ValueError
+        If `width` or `dim` is below 1.
+
+    Examples
+    --------
+    >>> from twolayer.activations import tanh
+    >>> one_step_network(4, 3, tanh, trace=3.0, key=jax.random.key(0)).W.shape
+    (4, 3)
+    """
+    check_positive(width=width, dim=dim)
+    key_a, key_w = jax.random.split(key)
+    a = jax.random.normal(key_a, (width,)) / jnp.sqrt(width)
+    W = jax.random.normal(key_w, (width, dim)) / jnp.sqrt(trace)
+    return TwoLayerNetwork(a, W, None, activation, width**-0.5)  # type: ignore[arg-type]
+
+
 def check_positive(**sizes: int) -> None:
     """Raise unless every named size is an integer of at least 1.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from twolayer.activations.functions import Activation
 from twolayer.language import parse_polynomial
 from twolayer.numerics.rational import RationalPolynomial
 
@@ -96,6 +97,31 @@ class Polynomial(eqx.Module):
             coefficients = jnp.asarray(self.symbol_coefficients)[jnp.asarray(chosen, int)]
             parts.append(evaluate_monomials(exponents, coefficients, w))
         return jnp.stack(parts)
+
+
+class SingleIndex(eqx.Module):
+    """``h*(x) = link(direction . x)``.
+
+    Attributes
+    ----------
+    direction
+        The vector ``xi``; its length is part of the function.
+    link
+        The function ``sigma_*`` of one variable.
+
+    Examples
+    --------
+    >>> from twolayer.activations import relu
+    >>> float(SingleIndex(jnp.asarray([0.0, 2.0]), relu)(jnp.asarray([5.0, 3.0])))
+    6.0
+    """
+
+    direction: Float[Array, " d"] = eqx.field(converter=jnp.asarray)
+    link: Activation
+
+    def __call__(self, x: Float[Array, " d"]) -> Float[Array, ""]:
+        """Its value at one input."""
+        return self.link(self.direction @ x)
 
 
 def _arrays(exact: RationalPolynomial) -> tuple[tuple[tuple[int, ...], ...], np.ndarray]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from twolayer.inputs import Inputs
+from twolayer.inputs import GaussianMixture, Inputs
 
 
 class Regression(eqx.Module):
@@ -46,3 +46,87 @@ class Regression(eqx.Module):
         x = self.inputs.sample(num_samples, key=key_x)
         noise = jax.random.normal(key_noise, (num_samples,))
         return x, jax.vmap(self.target)(x) + self.noise_std * noise
+
+
+class Classification(eqx.Module):
+    """Labels that name the component of a mixture: ``y = labels[c]`` for ``x`` from component c.
+
+    Attributes
+    ----------
+    inputs
+        The mixture.
+    labels
+        One number for each component, for instance 1 and -1.
+
+    Raises
+    ------
+    ValueError
+        If there is not one label for each component.
+
+    Examples
+    --------
+    >>> import jax
+    >>> from twolayer.inputs import spiked_mixture
+    >>> task = Classification(spiked_mixture(jnp.eye(5)[:1], jnp.eye(5)[1:2], 3.0), [1.0, -1.0])
+    >>> task.sample(4, key=jax.random.key(0))[1].tolist()
+    [1.0, 1.0, -1.0, -1.0]
+    """
+
+    inputs: GaussianMixture
+    labels: Float[Array, " c"] = eqx.field(converter=jnp.asarray)
+
+    def __check_init__(self):
+        if self.labels.shape != (self.inputs.num_components,):
+            message = f"Expected {self.inputs.num_components} labels, one for each component. "
+            message += f"Received: {self.labels.shape[0] if self.labels.ndim else 'one number'}."
+            raise ValueError(message)
+
+    def sample(
+        self, num_samples: int, *, key: PRNGKeyArray
+    ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
+        """Labelled samples."""
+        x, component = self.inputs.sample_components(num_samples, key=key)
+        return x, self.labels[component]
+
+
+class Dataset(eqx.Module):
+    """The empirical law of given samples: draws rows with replacement.
+
+    Attributes
+    ----------
+    x, y
+        Inputs, one a row, and their labels.
+
+    Raises
+    ------
+    ValueError
+        If the shapes don't fit together, or a number is not finite.
+
+    Examples
+    --------
+    >>> import jax
+    >>> x, y = Dataset(jnp.eye(2), jnp.ones(2)).sample(5, key=jax.random.key(0))
+    >>> x.shape, y.tolist()
+    ((5, 2), [1.0, 1.0, 1.0, 1.0, 1.0])
+    """
+
+    x: Float[Array, "n d"] = eqx.field(converter=jnp.asarray)
+    y: Float[Array, " n"] = eqx.field(converter=jnp.asarray)
+
+    def __check_init__(self):
+        if self.x.ndim != 2 or self.y.shape != self.x.shape[:1] or not self.x.size:
+            message = "Expected a table of inputs and one label for each of its rows. "
+            message += f"Received: shapes {self.x.shape} and {self.y.shape}."
+            raise ValueError(message)
+        for name, part in (("inputs", self.x), ("labels", self.y)):
+            if not bool(jnp.all(jnp.isfinite(part))):
+                message = f"Expected finite {name}. Received: NaN or infinity among them; "
+                message += "drop or fill those rows."
+                raise ValueError(message)
+
+    def sample(
+        self, num_samples: int, *, key: PRNGKeyArray
+    ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
+        """Rows drawn with replacement."""
+        rows = jax.random.randint(key, (num_samples,), 0, self.x.shape[0])
+        return self.x[rows], self.y[rows]

@@ -1,0 +1,1 @@
+"""One gradient step on the first layer: equivalent models and error curves."""
