@@ -101,7 +101,11 @@ def centred(activation: str | Facts | Activation) -> FunctionActivation:
         derivative_bound=inner.facts.derivative_bound + abs(mean),
         polynomial=None,
     )
-    return FunctionActivation(lambda z: inner(z) - jnp.asarray(mean, z.dtype), facts)
+
+    def function(z):
+        return inner(z) - jnp.asarray(mean, z.dtype)
+
+    return FunctionActivation(function=function, facts=facts)
 
 
 @cache
