@@ -1,0 +1,264 @@
+"""One gradient step on the first layer, then the second layer trained on fresh samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from twolayer.activations.hermite_equivalent import HermiteEquivalent
+from twolayer.dynamics.base import cast
+from twolayer.dynamics.readout import Readout
+from twolayer.dynamics.simulate import Progress
+from twolayer.networks import TwoLayerNetwork, check_positive
+from twolayer.outcomes import Status
+
+_BLOCK = 1000  # test samples held at a time
+
+
+class OneStep(eqx.Module):
+    """Gradient steps on the first layer, a convex read-out on fresh samples.
+
+    The algorithm of demir2025asymptotic (and of ba2022high in another scaling):
+    ``W <- W - learning_rate * gradient of 1/(2m) sum (y - f)^2`` with the output weights fixed,
+    `steps` times on the same m samples; then the read-out is trained on m fresh samples.
+
+    Attributes
+    ----------
+    learning_rate
+        The ``eta``.
+    readout
+        `Ridge` or `Logistic`, with its penalty.
+    num_samples
+        The m of either layer.
+    num_test
+        Fresh samples that measure the generalization error.
+    steps
+        Gradient steps on the first layer; 0 for random features.
+
+    Raises
+    ------
+    ValueError
+        If a size is not a positive whole number.
+    """
+
+    learning_rate: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+    readout: Readout
+    num_samples: int = eqx.field(static=True)
+    num_test: int = eqx.field(static=True)
+    steps: int = eqx.field(static=True, default=1)
+
+    def __check_init__(self):
+        check_positive(num_samples=self.num_samples, num_test=self.num_test, steps=self.steps + 1)
+
+
+class Errors(NamedTuple):
+    """Errors of one model, an entry a trial.
+
+    Attributes
+    ----------
+    generalization
+        Mean loss on fresh samples: half the mean square for `Ridge`.
+    generalization_error
+        Its standard error from the finite number of test samples.
+    training
+        What was minimised: mean loss on the training samples plus penalty.
+    residual
+        The mean loss on the training samples alone.
+    """
+
+    generalization: Float[np.ndarray | Array, "*t"]
+    generalization_error: Float[np.ndarray | Array, "*t"]
+    training: Float[np.ndarray | Array, "*t"]
+    residual: Float[np.ndarray | Array, "*t"]
+
+    @property
+    def status(self) -> tuple[Status, ...]:
+        """Whether each trial stayed finite."""
+        finite = np.isfinite(self.generalization) & np.isfinite(self.training)
+        return tuple("finished" if good else "diverged" for good in np.atleast_1d(finite))
+
+
+def first_layer_step(
+    network: TwoLayerNetwork,
+    x: Float[Array, "n d"],
+    y: Float[Array, " n"],
+    learning_rate: Float[Array, ""] | float,
+) -> TwoLayerNetwork:
+    """The network after a gradient step of ``1/(2n) sum (y - f(x))^2`` on its input weights.
+
+    demir2025asymptotic: ``W + eta G`` with
+    ``G = (1/n) [scale a (y - f)^T o s'(W X^T)] X``, no other factor.
+
+    Examples
+    --------
+    >>> from twolayer.activations import tanh
+    >>> network = TwoLayerNetwork(jnp.ones(1), jnp.zeros((1, 2)), None, tanh, 1.0)
+    >>> first_layer_step(network, jnp.asarray([[1.0, 2.0]]), jnp.ones(1), 0.5).W.tolist()
+    [[0.5, 1.0]]
+    """
+    gradient = first_layer_gradient(network, x, y)
+    W = network.W + jnp.asarray(learning_rate, network.W.dtype) * gradient
+    return eqx.tree_at(lambda leaf: leaf.W, network, W)
+
+
+def first_layer_gradient(
+    network: TwoLayerNetwork, x: Float[Array, "n d"], y: Float[Array, " n"]
+) -> Float[Array, "k d"]:
+    """The ``G`` of `first_layer_step`: minus the gradient of half the mean square."""
+    z = preactivations(network, x)
+    value, slope = jax.jvp(network.activation, (z,), (jnp.ones_like(z),))
+    weights = network.scale.astype(z.dtype) * network.a
+    residual = y - value @ weights
+    return (residual[:, None] * slope * weights).T @ x / x.shape[0]
+
+
+def preactivations(network: TwoLayerNetwork, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
+    """What each neuron's activation receives, a sample a row."""
+    z = x @ network.W.T
+    return z if network.b is None else z + network.b
+
+
+def readout_errors(
+    algorithm: OneStep,
+    network: TwoLayerNetwork,
+    task: Any,
+    *,
+    equivalents: Sequence[HermiteEquivalent] = (),
+    key: PRNGKeyArray,
+    key_noise: PRNGKeyArray,
+) -> tuple[Errors, ...]:
+    """Train the read-out on a fixed first layer: errors of the network, then of each equivalent.
+
+    An equivalent's noise is sampled for training. On fresh samples it only adds a Gaussian of
+    variance ``(scale h* |w|)^2`` to the output, over which the loss is averaged exactly.
+
+    Parameters
+    ----------
+    algorithm
+        Its read-out and sample sizes.
+    network
+        The first layer, and the scale of the features.
+    task
+        Draws training and test samples.
+    equivalents
+        Models that replace the activation in the read-out.
+    key
+        Seed of the samples.
+    key_noise
+        Seed of the equivalents' noise.
+    """
+    key_train, key_test = jax.random.split(key)
+    dtype = network.W.dtype
+    scale = network.scale.astype(dtype)
+    x, y = _sample(task, algorithm.num_samples, key_train, dtype)
+    z = preactivations(network, x)
+    models = (network.activation, *equivalents)
+    noises = (jnp.zeros((), dtype), *(part.noise.astype(dtype) for part in equivalents))
+    fits = []
+    for k, (model, noise) in enumerate(zip(models, noises, strict=True)):
+        features = model(z)
+        if k:
+            key_model = jax.random.fold_in(key_noise, k)
+            features = features + noise * jax.random.normal(key_model, z.shape, dtype)
+        fits.append(algorithm.readout.fit(scale * features, y))
+
+    blocks = -(-algorithm.num_test // _BLOCK)
+    size = -(-algorithm.num_test // blocks)
+
+    def block(sums: Array, k: Array) -> tuple[Array, None]:
+        x, y = _sample(task, size, jax.random.fold_in(key_test, k), dtype)
+        z = preactivations(network, x)
+        rows = []
+        for model, noise, fit in zip(models, noises, fits, strict=True):
+            weights = scale * fit.weights.astype(dtype)
+            spread = noise * jnp.sqrt(weights @ weights)
+            loss = algorithm.readout.loss(model(z) @ weights, y, spread).astype(sums.dtype)
+            rows.append(jnp.stack([jnp.sum(loss), jnp.sum(loss**2)]))
+        return sums + jnp.stack(rows), None
+
+    wide = fits[0].objective.dtype
+    sums, _ = jax.lax.scan(block, jnp.zeros((len(models), 2), wide), jnp.arange(blocks))
+    count = blocks * size
+    mean = sums[:, 0] / count
+    spread = jnp.sqrt(jnp.maximum(sums[:, 1] / count - mean**2, 0) / count)
+    return tuple(
+        Errors(mean[k], spread[k], fit.objective, fit.residual) for k, fit in enumerate(fits)
+    )
+
+
+def _sample(task: Any, num_samples: int, key: PRNGKeyArray, dtype: Any) -> tuple[Array, Array]:
+    x, y = task.sample(num_samples, key=key)
+    return x.astype(dtype), y.astype(dtype)
+
+
+def train_one_step(
+    algorithm: OneStep,
+    initial: Callable[..., TwoLayerNetwork],
+    task: Any,
+    *,
+    equivalents: Sequence[HermiteEquivalent] = (),
+    trials: int,
+    key: PRNGKeyArray,
+    same_data: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Errors, ...]:
+    """Errors of the network after one step, and of each Hermite equivalent, over many trials.
+
+    Heavy arrays have the precision of the network that `initial` returns.
+
+    Parameters
+    ----------
+    algorithm
+        Steps, read-out, sample sizes.
+    initial
+        ``initial(key=...)`` draws a network.
+    task
+        Draws labelled samples.
+    equivalents
+        Models that replace the activation in the read-out.
+    trials
+        How many networks are trained.
+    key
+        Seed of all randomness.
+    same_data
+        Whether all trials see the same samples, as in the figures of demir2025asymptotic.
+    progress
+        Called after each trial.
+
+    Raises
+    ------
+    ValueError
+        If the number of trials is not a positive whole number.
+    """
+    check_positive(trials=trials)
+    key_data, key_trials = jax.random.split(key)
+    rows = []
+    for trial in range(trials):
+        own = jax.random.fold_in(key_trials, trial)
+        key_network, key_noise, key_fresh = jax.random.split(own, 3)
+        data = key_data if same_data else key_fresh
+        network = initial(key=key_network)
+        with jax.enable_x64(True):  # for the refinement; heavy arrays keep their precision
+            errors = _trial(algorithm, network, task, tuple(equivalents), data, key_noise)
+        rows.append(jax.tree.map(np.asarray, errors))
+        if progress is not None:
+            progress(trial + 1, trials)
+    return jax.tree.map(lambda *parts: np.stack(parts), *rows)
+
+
+@eqx.filter_jit
+def _trial(algorithm, network, task, equivalents, key, key_noise):
+    key_step, key_readout = jax.random.split(key)
+    task = cast(task, network.W.dtype)
+    x, y = _sample(task, algorithm.num_samples, key_step, network.W.dtype)
+    for _ in range(algorithm.steps):
+        network = first_layer_step(network, x, y, algorithm.learning_rate)
+    return readout_errors(
+        algorithm, network, task, equivalents=equivalents, key=key_readout, key_noise=key_noise
+    )

@@ -1,0 +1,202 @@
+"""The second layer alone: ridge and logistic regression on given features."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from twolayer.numerics.quadrature import gauss_hermite
+
+_REFINEMENTS = 3  # each gains the digits that single precision has left of the condition number
+_NEWTON_STEPS = 30
+
+
+class Fit(NamedTuple):
+    """A trained read-out.
+
+    Attributes
+    ----------
+    weights
+        The output weights.
+    residual
+        The mean loss on the training samples, without the penalty.
+    objective
+        The same with the penalty ``ridge / 2 |w|^2``: what was minimised.
+    """
+
+    weights: Float[Array, " k"]
+    residual: Float[Array, ""]
+    objective: Float[Array, ""]
+
+
+class Readout(Protocol):
+    """A convex loss with a quadratic penalty on the output weights."""
+
+    def fit(self, features: Float[Array, "n k"], y: Float[Array, " n"]) -> Fit:
+        """The minimiser of mean loss plus penalty."""
+        ...
+
+    def loss(
+        self, output: Float[Array, " n"], y: Float[Array, " n"], noise: Float[Array, ""]
+    ) -> Float[Array, " n"]:
+        """The expected loss of each ``output + noise * g``, ``g ~ N(0, 1)``."""
+        ...
+
+
+class Ridge(eqx.Module):
+    """Half the mean square plus ``ridge / 2 |w|^2``.
+
+    ``w = (P^T P + ridge n I)^{-1} P^T y = P^T (P P^T + ridge n I)^{-1} y``: the smaller of the two
+    systems is solved. In single precision the solution is refined against residuals in double.
+
+    Attributes
+    ----------
+    ridge
+        The penalty, positive.
+
+    Raises
+    ------
+    ValueError
+        If the penalty is not positive.
+
+    Examples
+    --------
+    >>> fit = Ridge(0.5).fit(jnp.eye(2), jnp.asarray([2.0, 4.0]))
+    >>> fit.weights.tolist()
+    [1.0, 2.0]
+    """
+
+    ridge: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+
+    def __check_init__(self):
+        check_penalty(self.ridge)
+
+    def fit(self, features: Float[Array, "n k"], y: Float[Array, " n"]) -> Fit:
+        """The minimiser of mean loss plus penalty."""
+        n, k = features.shape
+        wide = jnp.promote_types(features.dtype, jax.dtypes.canonicalize_dtype(np.float64))
+        exact, labels, penalty = features.astype(wide), y.astype(wide), self.ridge.astype(wide) * n
+        dual = k > n
+        gram = features @ features.T if dual else features.T @ features
+        shifted = gram + penalty.astype(gram.dtype) * jnp.eye(min(n, k), dtype=gram.dtype)
+        factor = jax.scipy.linalg.cho_factor(shifted, lower=True)
+
+        def apply(v: Array) -> Array:
+            product = exact @ (exact.T @ v) if dual else exact.T @ (exact @ v)
+            return product + penalty * v
+
+        right = labels if dual else exact.T @ labels
+        solution = jnp.zeros_like(right)
+        for _ in range(1 if features.dtype == wide else 1 + _REFINEMENTS):
+            rest = (right - apply(solution)).astype(gram.dtype)
+            solution = solution + jax.scipy.linalg.cho_solve(factor, rest).astype(wide)
+        weights = exact.T @ solution if dual else solution
+        residual = jnp.mean((labels - exact @ weights) ** 2) / 2
+        return Fit(weights, residual, residual + penalty / n * (weights @ weights) / 2)
+
+    def loss(
+        self, output: Float[Array, " n"], y: Float[Array, " n"], noise: Float[Array, ""]
+    ) -> Float[Array, " n"]:
+        """``((y - output)^2 + noise^2) / 2``."""
+        return ((y - output) ** 2 + noise**2) / 2
+
+
+class Logistic(eqx.Module):
+    """Mean of ``log(1 + exp(-y f))`` for labels 1 and -1, plus ``ridge / 2 |w|^2``.
+
+    By Newton's method with halved steps where a full one would not descend.
+
+    Attributes
+    ----------
+    ridge
+        The penalty, positive.
+
+    Raises
+    ------
+    ValueError
+        If the penalty is not positive.
+
+    Examples
+    --------
+    >>> fit = Logistic(0.1).fit(jnp.asarray([[1.0], [-1.0]]), jnp.asarray([1.0, -1.0]))
+    >>> w = float(fit.weights[0])
+    >>> bool(abs(0.1 * w - 1 / (1 + np.exp(w))) < 1e-6)
+    True
+    """
+
+    ridge: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+
+    def __check_init__(self):
+        check_penalty(self.ridge)
+
+    def fit(self, features: Float[Array, "n k"], y: Float[Array, " n"]) -> Fit:
+        """The minimiser of mean loss plus penalty."""
+        n, k = features.shape
+        labels, penalty = y.astype(features.dtype), self.ridge.astype(features.dtype)
+        # Weights P^T v where samples are fewer: features become the rows of K, |w|^2 = v^T K v.
+        dual = k > n
+        metric = features @ features.T if dual else jnp.eye(k, dtype=features.dtype)
+        design = metric if dual else features
+
+        def objective(v: Array) -> Array:
+            return jnp.mean(_logistic(labels * (design @ v))) + penalty / 2 * (v @ metric @ v)
+
+        def newton(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            v, value, count = state
+            margin = labels * (design @ v)
+            slope = -labels * jax.nn.sigmoid(-margin) / n
+            curvature = jax.nn.sigmoid(margin) * jax.nn.sigmoid(-margin) / n
+            if dual:  # (C K + ridge I) step = -(slope + ridge v), freed of the common factor K
+                system = curvature[:, None] * metric + penalty * jnp.eye(n, dtype=v.dtype)
+                step = -jnp.linalg.solve(system, slope + penalty * v)
+            else:
+                system = design.T @ (curvature[:, None] * design) + penalty * metric
+                step = -jnp.linalg.solve(system, design.T @ slope + penalty * v)
+            sizes = 0.5 ** jnp.arange(12, dtype=v.dtype)
+            values = jax.vmap(lambda size: objective(v + size * step))(sizes)
+            best = jnp.argmin(values)
+            return (
+                v + sizes[best] * step,
+                values[best],
+                jnp.where(values[best] < value, count + 1, _NEWTON_STEPS),
+            )
+
+        start = jnp.zeros(metric.shape[0], features.dtype)
+        state = (start, objective(start), jnp.asarray(0))
+        v, value, _ = jax.lax.while_loop(lambda s: s[2] < _NEWTON_STEPS, newton, state)
+        weights = features.T @ v if dual else v
+        return Fit(weights, value - penalty / 2 * (weights @ weights), value)
+
+    def loss(
+        self, output: Float[Array, " n"], y: Float[Array, " n"], noise: Float[Array, ""]
+    ) -> Float[Array, " n"]:
+        """``E log(1 + exp(-y (output + noise g)))``, a quadrature over g."""
+        nodes, weights = (jnp.asarray(part, output.dtype) for part in gauss_hermite(32))
+        return _logistic(y[:, None] * (output[:, None] + noise * nodes)) @ weights
+
+
+def _logistic(margin: Array) -> Array:
+    return jax.nn.softplus(-margin)
+
+
+def check_penalty(ridge: Float[Array, ""]) -> None:
+    """Raise unless the penalty is a positive number (inside a compiled program nothing is known).
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    try:
+        value = float(ridge)
+    except jax.errors.ConcretizationTypeError:
+        return
+    if not 0 < value < np.inf:
+        message = f"Expected a positive ridge penalty. Received: {value!r}. A tiny one is enough "
+        message += "for interpolation."
+        raise ValueError(message)
