@@ -91,6 +91,8 @@ class Trajectory:
         Standard error of each single observation (of the test sample, say), shape ``[s, t]``.
     details
         Sizes of the run, for people: width, dimension, step.
+    grid_name
+        What `time` holds where it is no time: a ratio of sizes, say.
     """
 
     name: str
@@ -99,6 +101,37 @@ class Trajectory:
     status: tuple[Status, ...]
     error: np.ndarray | None = None
     details: dict[str, float | int | str] = field(default_factory=dict)
+    grid_name: str = "time"
+
+
+@dataclass(frozen=True)
+class PhaseDiagram:
+    """A quantity over two parameters.
+
+    Attributes
+    ----------
+    name
+        What was measured.
+    rows, columns
+        The values of the two parameters, shapes ``[r]`` and ``[c]``.
+    row_name, column_name
+        Which parameters they are.
+    value
+        The quantity, shape ``[r, c]``; NaN where it could not be measured.
+    error
+        Its standard error, shape ``[r, c]``.
+    logarithmic
+        Whether its colours should follow its logarithm.
+    """
+
+    name: str
+    rows: np.ndarray
+    columns: np.ndarray
+    row_name: str
+    column_name: str
+    value: np.ndarray
+    error: np.ndarray | None = None
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True)

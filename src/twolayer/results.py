@@ -18,6 +18,7 @@ from twolayer.outcomes import (
     Comparison,
     Convergence,
     Finding,
+    PhaseDiagram,
     Prediction,
     Trajectory,
 )
@@ -40,7 +41,7 @@ class Result:
         The values it ran with.
     statement, reference
         What it tests and where that stands.
-    predictions, trajectories, comparisons, findings
+    predictions, trajectories, comparisons, findings, diagrams
         The outcomes.
     details
         Anything else worth keeping that JSON can hold: a certificate, a table.
@@ -56,6 +57,7 @@ class Result:
     trajectories: tuple[Trajectory, ...] = ()
     comparisons: tuple[Comparison | Convergence, ...] = ()
     findings: tuple[Finding, ...] = ()
+    diagrams: tuple[PhaseDiagram, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -119,6 +121,7 @@ def load(path: str | Path) -> Result:
         _outcome(Convergence if "slope" in row else Comparison, row)
         for row in content["comparisons"]
     )
+    content["diagrams"] = tuple(_outcome(PhaseDiagram, row) for row in content.get("diagrams", []))
     content["findings"] = tuple(Finding(**row) for row in content["findings"])
     return Result(**content)
 
@@ -140,9 +143,14 @@ def dataset(result: Result) -> xarray.Dataset:
         variables[name] = (dims, np.asarray(prediction.value), attributes)
     for k, trajectory in enumerate(result.trajectories):
         dims = (f"seed_{k}", f"time_trajectory_{k}")
-        variables[dims[1]] = (dims[1:], np.asarray(trajectory.time), {"name": "time"})
+        variables[dims[1]] = (dims[1:], np.asarray(trajectory.time), {"name": trajectory.grid_name})
         attributes = {"name": trajectory.name, "status": " ".join(trajectory.status)}
         variables[f"trajectory_{k}"] = (dims, np.asarray(trajectory.value), attributes)
+    for k, diagram in enumerate(result.diagrams):
+        dims = (f"row_{k}", f"column_{k}")
+        variables[dims[0]] = (dims[:1], np.asarray(diagram.rows), {"name": diagram.row_name})
+        variables[dims[1]] = (dims[1:], np.asarray(diagram.columns), {"name": diagram.column_name})
+        variables[f"diagram_{k}"] = (dims, np.asarray(diagram.value), {"name": diagram.name})
     attributes = {"experiment": result.experiment, "parameters": json.dumps(result.parameters)}
     return xarray.Dataset(variables, attrs=attributes)
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from twolayer.numerics.montecarlo import mean_and_error
-from twolayer.outcomes import Comparison, Convergence, Finding, Prediction, Trajectory
+from twolayer.outcomes import (
+    Comparison,
+    Convergence,
+    Finding,
+    PhaseDiagram,
+    Prediction,
+    Trajectory,
+)
 from twolayer.results import Result
 
 if TYPE_CHECKING:
@@ -33,8 +41,9 @@ def figure(result: Result) -> Figure:
         panels.append(_draw_curves)
     if any(map(_has_gaps, result.comparisons)):
         panels.append(_draw_convergence)
+    panels += [partial(_draw_diagram, diagram) for diagram in result.diagrams]
     numbers = [finding for finding in result.findings if isinstance(finding.predicted, float)]
-    if numbers and not result.trajectories:
+    if numbers and not (result.trajectories or result.diagrams):
         panels.append(_draw_findings)
     if not panels:
         panels.append(_draw_words)
@@ -72,8 +81,8 @@ def _draw_curves(axes: Axes, result: Result) -> None:
     positive = positive[positive > 0]
     if positive.size and positive.max() > 1000 * positive.min():
         axes.set_xscale("symlog", linthresh=float(positive.min()))
-    axes.set(xlabel=result.predictions[0].grid_name if result.predictions else "time")
-    axes.set(ylabel="loss")
+    curves = (*result.predictions, *result.trajectories)
+    axes.set(xlabel=curves[0].grid_name, ylabel="loss")
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
 
@@ -125,6 +134,21 @@ def _draw_convergence(axes: Axes, result: Result) -> None:
     axes.set(xscale="log", yscale="log", xlabel="size", ylabel="gap between training and flow")
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3, which="both")
+
+
+def _draw_diagram(diagram: PhaseDiagram, axes: Axes, result: Result) -> None:
+    """A heat map, rows upwards."""
+    from matplotlib.colors import LogNorm
+
+    del result
+    value = np.ma.masked_invalid(np.asarray(diagram.value, dtype=np.float64))
+    norm = LogNorm() if diagram.logarithmic and value.count() and value.min() > 0 else None
+    mesh = axes.pcolormesh(diagram.columns, diagram.rows, value, norm=norm, shading="nearest")
+    axes.set(xlabel=diagram.column_name, ylabel=diagram.row_name)
+    axes.set_title(diagram.name, fontsize=9)
+    drawing = axes.get_figure(root=True)
+    if drawing is not None:
+        drawing.colorbar(mesh, ax=axes)
 
 
 def _draw_findings(axes: Axes, result: Result) -> None:

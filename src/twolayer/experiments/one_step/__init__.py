@@ -1,0 +1,1 @@
+"""Claims of demir2025asymptotic: one gradient step on Gaussian mixtures."""
