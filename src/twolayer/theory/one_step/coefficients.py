@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from twolayer.activations import Activation, Facts, FunctionActivation, activation_of
+from twolayer.activations import Activation, FunctionActivation, activation_of
 from twolayer.numerics.hermite import hermite_values
 from twolayer.numerics.precision import in_float64
 from twolayer.numerics.quadrature import Rule, gauss_legendre
@@ -35,15 +35,36 @@ class Coefficients:
     rest
         ``E (s(z) - mean - slope z)^2``: mu_*^2, the variance of the noise that stands for what
         is not linear.
+    spread
+        ``(E s(z) He_2(z))^2 / 2``: d times the variance of ``E s(|w| z)`` over rows
+        ``w ~ N(0, I_d / d)``, whose squared length has variance 2 / d; 0 for unit rows.
     """
 
     mean: float
     slope: float
     second_moment: float
     rest: float
+    spread: float
 
 
-def coefficients(activation: str | Facts | Activation) -> Coefficients:
+@dataclass(frozen=True)
+class UnitRows:
+    """An activation on first-layer weights with rows of length 1 in place of N(0, I_d / d).
+
+    The length of a Gaussian row, 1 up to ``1 / sqrt(d)``, shifts the mean of its feature. Where
+    the activation has no mean but a second Hermite coefficient, these shifts let the network fit
+    part of a constant, however large d is (derived here). With unit rows it cannot.
+
+    Attributes
+    ----------
+    activation
+        The activation or its name.
+    """
+
+    activation: str | Activation
+
+
+def coefficients(activation: str | Activation | UnitRows) -> Coefficients:
     """The coefficients of an activation (mu_0, mu_1, mu_*^2) or of a link (t_0, t_1, t_2).
 
     By quadrature on panels of 1/4, so to rounding for what is smooth apart from kinks at
@@ -58,7 +79,7 @@ def coefficients(activation: str | Facts | Activation) -> Coefficients:
     0.0
     """
     z, weights = gaussian_rule()
-    values = values_of(activation, z)
+    values = values_of(bare(activation), z)
     second_moment = float(weights @ values**2)
     rounding = 1e-12 * math.sqrt(second_moment)
     mean, slope = (
@@ -67,11 +88,25 @@ def coefficients(activation: str | Facts | Activation) -> Coefficients:
     )
     # not E s^2 - mu_0^2 - mu_1^2, which cancels for an almost linear activation
     rest = float(weights @ (values - mean - slope * z) ** 2)
-    return Coefficients(mean, slope, second_moment, rest)
+    curvature = 0.0 if isinstance(activation, UnitRows) else (weights * (z**2 - 1)) @ values
+    return Coefficients(mean, slope, second_moment, rest, float(curvature) ** 2 / 2)
 
 
-def hermite_means(activation: str | Facts | Activation, degree: int) -> Float[np.ndarray, " k"]:
+def bare(activation: str | Activation | UnitRows) -> Activation:
+    """The activation itself.
+
+    Examples
+    --------
+    >>> bare(UnitRows("tanh")).facts.name
+    'tanh'
+    """
+    return activation_of(activation.activation if isinstance(activation, UnitRows) else activation)
+
+
+def hermite_means(activation: str | Activation | UnitRows, degree: int) -> Float[np.ndarray, " k"]:
     r"""``E s(z) He_j(z)`` for j = 0, ..., degree, with the probabilists' He_j NOT normalised.
+
+    Exactly 0 where it is only rounding.
 
     Examples
     --------
@@ -79,12 +114,13 @@ def hermite_means(activation: str | Facts | Activation, degree: int) -> Float[np
     array([0., 3., 0., 6.])
     """
     z, weights = gaussian_rule()
-    means = (weights * values_of(activation, z)) @ hermite_values(z, degree)
-    means = means * np.sqrt([float(math.factorial(j)) for j in range(degree + 1)])
-    return np.where(np.abs(means) > 1e-12 * np.max(np.abs(means), initial=0.0), means, 0.0)
+    values = values_of(bare(activation), z)
+    means = (weights * values) @ hermite_values(z, degree)
+    means[np.abs(means) <= 1e-12 * math.sqrt(weights @ values**2)] = 0.0
+    return means * np.sqrt([float(math.factorial(j)) for j in range(degree + 1)])
 
 
-def centred(activation: str | Facts | Activation) -> FunctionActivation:
+def centred(activation: str | Activation) -> FunctionActivation:
     """The activation minus its Gaussian mean.
 
     Examples
@@ -129,9 +165,7 @@ def gaussian_rule() -> Rule:
 
 
 @in_float64
-def values_of(
-    activation: str | Facts | Activation, z: Float[np.ndarray, "*n"]
-) -> Float[np.ndarray, "*n"]:
+def values_of(activation: str | Activation, z: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
     """The activation at NumPy points, in double precision.
 
     Raises
