@@ -82,14 +82,14 @@ def coefficients(activation: str | Activation | UnitRows) -> Coefficients:
     values = values_of(bare(activation), z)
     second_moment = float(weights @ values**2)
     rounding = 1e-12 * math.sqrt(second_moment)
-    mean, slope = (
+    mean, slope, curvature = (
         moment if abs(moment) > rounding else 0.0
-        for moment in (float(weights @ values), float((weights * z) @ values))
+        for moment in (float((weights * he) @ values) for he in (np.ones_like(z), z, z**2 - 1))
     )
     # not E s^2 - mu_0^2 - mu_1^2, which cancels for an almost linear activation
     rest = float(weights @ (values - mean - slope * z) ** 2)
-    curvature = 0.0 if isinstance(activation, UnitRows) else (weights * (z**2 - 1)) @ values
-    return Coefficients(mean, slope, second_moment, rest, float(curvature) ** 2 / 2)
+    spread = 0.0 if isinstance(activation, UnitRows) else curvature**2 / 2
+    return Coefficients(mean, slope, second_moment, rest, spread)
 
 
 def bare(activation: str | Activation | UnitRows) -> Activation:
