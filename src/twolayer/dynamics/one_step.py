@@ -154,47 +154,77 @@ def readout_errors(
         Seed of the equivalents' noise.
     """
     key_train, key_test = jax.random.split(key)
+    with jax.enable_x64(True):  # for refinement and sums; heavy arrays keep their precision
+        return _readout_errors(
+            algorithm, network, task, equivalents, (key_train, key_test, key_noise)
+        )
+
+
+def _readout_errors(algorithm, network, task, equivalents, keys) -> tuple[Errors, ...]:
+    # Small programs rather than one: sampling and fitting don't know the activation, so that
+    # they are compiled once for all activations and, the sampling, for all widths.
+    key_train, key_test, key_noise = keys
     dtype = network.W.dtype
-    scale = network.scale.astype(dtype)
+    task = cast(task, dtype)
     x, y = _sample(task, algorithm.num_samples, key_train, dtype)
-    z = preactivations(network, x)
-    models = (network.activation, *equivalents)
-    noises = (jnp.zeros((), dtype), *(part.noise.astype(dtype) for part in equivalents))
+    models = ((network.activation, jnp.zeros((), dtype)),)
+    models += tuple((part, part.noise.astype(dtype)) for part in equivalents)
     fits = []
-    for k, (model, noise) in enumerate(zip(models, noises, strict=True)):
-        features = model(z)
+    for k, (model, noise) in enumerate(models):
+        features = _features(network, model, x)
         if k:
             key_model = jax.random.fold_in(key_noise, k)
-            features = features + noise * jax.random.normal(key_model, z.shape, dtype)
-        fits.append(algorithm.readout.fit(scale * features, y))
-
+            features = _with_noise(features, network.scale * noise, key_model)
+        fits.append(_fit(algorithm.readout, features, y))
+    weights = tuple(fit.weights.astype(dtype) for fit in fits)
     blocks = -(-algorithm.num_test // _BLOCK)
     size = -(-algorithm.num_test // blocks)
-
-    def block(sums: Array, k: Array) -> tuple[Array, None]:
+    sums = np.zeros((len(models), 2))
+    for k in range(blocks):
         x, y = _sample(task, size, jax.random.fold_in(key_test, k), dtype)
-        z = preactivations(network, x)
-        rows = []
-        for model, noise, fit in zip(models, noises, fits, strict=True):
-            weights = scale * fit.weights.astype(dtype)
-            spread = noise * jnp.sqrt(weights @ weights)
-            loss = algorithm.readout.loss(model(z) @ weights, y, spread).astype(sums.dtype)
-            rows.append(jnp.stack([jnp.sum(loss), jnp.sum(loss**2)]))
-        return sums + jnp.stack(rows), None
-
-    wide = fits[0].objective.dtype
-    sums, _ = jax.lax.scan(block, jnp.zeros((len(models), 2), wide), jnp.arange(blocks))
+        sums += np.asarray(_test_sums(algorithm.readout, network, models, weights, x, y))
     count = blocks * size
     mean = sums[:, 0] / count
-    spread = jnp.sqrt(jnp.maximum(sums[:, 1] / count - mean**2, 0) / count)
+    spread = np.sqrt(np.maximum(sums[:, 1] / count - mean**2, 0) / count)
     return tuple(
-        Errors(mean[k], spread[k], fit.objective, fit.residual) for k, fit in enumerate(fits)
+        Errors(mean[k], spread[k], np.asarray(fit.objective), np.asarray(fit.residual))
+        for k, fit in enumerate(fits)
     )
 
 
+@eqx.filter_jit
 def _sample(task: Any, num_samples: int, key: PRNGKeyArray, dtype: Any) -> tuple[Array, Array]:
     x, y = task.sample(num_samples, key=key)
     return x.astype(dtype), y.astype(dtype)
+
+
+@eqx.filter_jit
+def _features(network, model, x):
+    return network.scale.astype(x.dtype) * model(preactivations(network, x))
+
+
+@eqx.filter_jit
+def _with_noise(features, size, key):
+    noise = jax.random.normal(key, features.shape, features.dtype)
+    return features + size.astype(features.dtype) * noise
+
+
+@eqx.filter_jit
+def _fit(readout, features, y):
+    return readout.fit(features, y)
+
+
+@eqx.filter_jit
+def _test_sums(readout, network, models, weights, x, y):
+    """Sums of the loss and of its square over the samples, a row a model."""
+    z = preactivations(network, x)
+    scale = network.scale.astype(z.dtype)
+    rows = []
+    for (model, noise), w in zip(models, weights, strict=True):
+        spread = scale * noise * jnp.sqrt(w @ w)
+        loss = readout.loss(scale * (model(z) @ w), y, spread).astype(jnp.float64)
+        rows.append(jnp.stack([jnp.sum(loss), jnp.sum(loss**2)]))
+    return jnp.stack(rows)
 
 
 def train_one_step(
@@ -244,21 +274,21 @@ def train_one_step(
         key_network, key_noise, key_fresh = jax.random.split(own, 3)
         data = key_data if same_data else key_fresh
         network = initial(key=key_network)
-        with jax.enable_x64(True):  # for the refinement; heavy arrays keep their precision
-            errors = _trial(algorithm, network, task, tuple(equivalents), data, key_noise)
-        rows.append(jax.tree.map(np.asarray, errors))
+        key_step, key_readout = jax.random.split(data)
+        fresh = cast(task, network.W.dtype)
+        x, y = _sample(fresh, algorithm.num_samples, key_step, network.W.dtype)
+        for _ in range(algorithm.steps):
+            network = _step(network, x, y, algorithm.learning_rate)
+        errors = readout_errors(
+            algorithm, network, fresh, equivalents=equivalents, key=key_readout, key_noise=key_noise
+        )
+        rows.append(errors)
         if progress is not None:
             progress(trial + 1, trials)
-    return jax.tree.map(lambda *parts: np.stack(parts), *rows)
-
-
-@eqx.filter_jit
-def _trial(algorithm, network, task, equivalents, key, key_noise):
-    key_step, key_readout = jax.random.split(key)
-    task = cast(task, network.W.dtype)
-    x, y = _sample(task, algorithm.num_samples, key_step, network.W.dtype)
-    for _ in range(algorithm.steps):
-        network = first_layer_step(network, x, y, algorithm.learning_rate)
-    return readout_errors(
-        algorithm, network, task, equivalents=equivalents, key=key_readout, key_noise=key_noise
+    return tuple(
+        Errors(*(np.asarray(part) for part in zip(*trials_of_one, strict=True)))
+        for trials_of_one in zip(*rows, strict=True)
     )
+
+
+_step = eqx.filter_jit(first_layer_step)

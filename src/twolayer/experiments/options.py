@@ -31,6 +31,54 @@ def whole_numbers(name: str, text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
+def numbers(name: str, text: str, lowest: float, highest: float) -> list[float]:
+    """Increasing numbers between two bounds, separated by commas.
+
+    Raises
+    ------
+    ValueError
+        Naming the option, if the text is no such list.
+
+    Examples
+    --------
+    >>> numbers("ratios", "0.5, 1, 2e0", 0, 5)
+    [0.5, 1.0, 2.0]
+    """
+    try:
+        values = [float(part) for part in str(text).split(",")]
+    except ValueError:
+        values = [math.nan]
+    if not all(lowest <= value <= highest for value in values) or values != sorted(set(values)):
+        message = f"Expected {name} as increasing numbers between {lowest:g} and {highest:g}, "
+        message += f"separated by commas. Received: {text!r}."
+        raise ValueError(message)
+    return values
+
+
+def activations_of(text: str) -> list[str]:
+    """Names of activations (or polynomials in x) separated by commas.
+
+    Raises
+    ------
+    ValueError
+        If one is unknown or named twice.
+
+    Examples
+    --------
+    >>> activations_of("relu, tanh")
+    ['relu', 'tanh']
+    """
+    from twolayer.activations.facts import facts_of
+
+    names = [part.strip() for part in text.split(",")]
+    for name in names:
+        facts_of(name)
+    if len(set(names)) < len(names):
+        message = f"Expected each activation once. Received: {text!r}."
+        raise ValueError(message)
+    return names
+
+
 def targets_of(text: str) -> list[str]:
     """Polynomials separated by semicolons, as they were typed.
 
