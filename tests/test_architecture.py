@@ -17,9 +17,10 @@ FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = (
     {"numerics"},
     {
-        "activations", "inner_products", "inputs", "language", "networks", "outcomes", "risks",
-        "targets", "tasks",
+        "activations", "free_energy", "inner_products", "inputs", "language", "losses", "networks",
+        "outcomes", "risks", "targets", "tasks",
     },
+    {"datasets"},
     {"dynamics", "theory"},
     {"compare", "experiments", "results", "report", "citations", "reproduce"},
     {"cli"},
@@ -101,6 +102,7 @@ def test_theory_and_dynamics_never_meet():
         ("typer", {"cli.py"}),
         ("xarray", {"results.py"}),
         ("diffrax", {"numerics/ode.py"}),
+        ("sklearn", {"datasets/fashion.py"}),
     ],
 )
 def test_each_edge_package_has_one_home(package, homes):

@@ -1,0 +1,1 @@
+"""Noisy gradient descent in the mean-field limit: optimum, certificates, rates."""
