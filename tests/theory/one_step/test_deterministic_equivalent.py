@@ -85,6 +85,26 @@ def test_identity_covariance_has_the_marchenko_pastur_solution():
     assert_allclose(three(curves)[:, 0], expected, loss=1e-4)
 
 
+@pytest.mark.parametrize(("num_samples", "ridge"), [(60, 0.02), (180, 1e-3)])
+def test_is_the_state_evolution_of_gaussian_covariates(num_samples, ridge):
+    """The fixed point of loureiro2021learning for the square loss, iterated to convergence."""
+    omega, theta = WIDTH * EIGENVALUES, WIDTH * CROSS  # its features carry 1 / sqrt(k)
+    alpha, penalty = num_samples / WIDTH, ridge * num_samples
+    v = q = overlap = 0.0
+    for _ in range(3000):
+        v_hat = overlap_hat = alpha / (1 + v)
+        q_hat = alpha * (SECOND_MOMENT + q - 2 * overlap) / (1 + v) ** 2
+        resolvent = 1 / (penalty + v_hat * omega)
+        v = np.mean(omega * resolvent)
+        q = np.mean((q_hat * omega + overlap_hat**2 * theta**2) * omega * resolvent**2)
+        overlap = overlap_hat * np.mean(theta**2 * resolvent)
+    test = SECOND_MOMENT + q - 2 * overlap
+    norm = np.mean((q_hat * omega + overlap_hat**2 * theta**2) * resolvent**2) * WIDTH
+    train = test / (1 + v) ** 2
+    expected = [[test / 2], [train / 2], [train / 2 + ridge / 2 * norm]]
+    assert_allclose(three(equivalent(num_samples, ridge)), expected, loss=1e-2)
+
+
 def test_limits():
     """An infinite ridge learns nothing; infinitely many samples leave the population's ridge."""
     assert_allclose(three(equivalent(100, 1e9)), np.full((3, 1), SECOND_MOMENT / 2))

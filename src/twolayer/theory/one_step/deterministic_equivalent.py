@@ -101,7 +101,7 @@ def deterministic_equivalent(
     return error_curves(
         grid,
         tuple(zip(*rows, strict=True)),  # type: ignore[arg-type]
-        reference="derived here",
+        reference="derived here; equal to the state evolution of loureiro2021learning",
         assumptions=ASSUMPTIONS,
         train_assumptions=TRAIN_ASSUMPTIONS,
     )

@@ -246,10 +246,10 @@ def isotropic_errors(
     array([0.5])
     """
     gain, change = map(np.asarray, explained)
-    test = (power - (gain - change)) / bulk.left
+    test = np.maximum(power - (gain - change), 0.0) / bulk.left  # 0 up to rounding
     return error_curves(
         grid,
-        (test / 2, bulk.share**2 * test / 2, bulk.share * (power - gain) / 2),
+        (test / 2, bulk.share**2 * test / 2, bulk.share * np.maximum(power - gain, 0.0) / 2),
         reference=reference,
         assumptions=assumptions,
     )

@@ -117,6 +117,7 @@ def small_learning_rate(
             *activation_assumptions(activation, bulk),
             *_assumptions(activation, eta),
         ),
+        reference="derived here, in the setting of ba2022high",
     )
 
 
@@ -221,13 +222,13 @@ def _assumptions(
         Assumption(
             "activation odd",
             facts.even_degree < 0,
-            detail="ba2022high proves Gaussian equivalence after the step for odd ones",
+            detail="ba2022high, Theorem 3, proves Gaussian equivalence after the step for smooth "
+            "odd ones; simulations agree for others",
         ),
         Assumption(
             "learning rate small against sqrt(width)",
             None,
-            learning_rate,
-            "margin: the learning rate; one that grows with the width learns powers of the "
-            "spike's projection, see staircase_limit",
+            detail=f"it is {learning_rate:g}; one that grows with the width also learns powers of "
+            "the spike's projection, see staircase_limit",
         ),
     )

@@ -108,8 +108,9 @@ def staircase_limit(
         assumptions=(
             *isotropic_assumptions(bulk),
             *activation_assumptions(activation, bulk),
-            *_assumptions(level, margin, hermites),
+            *_assumptions(exponent, level, margin, hermites),
         ),
+        reference="derived here, in the regime of moniri2024theory",
     )
 
 
@@ -176,15 +177,18 @@ def _power_in_hermite(power: int, degree: int) -> np.ndarray:
     return row
 
 
-def _assumptions(level: int, margin: float, hermites: np.ndarray) -> tuple[Assumption, ...]:
+def _assumptions(
+    exponent: float, level: int, margin: float, hermites: np.ndarray
+) -> tuple[Assumption, ...]:
+    sizes = [p * exponent - (p - 1) / 2 for p in (level, level + 1)]
     absent = [str(p) for p in range(1, level + 1) if hermites[p] == 0]
     return (
         Assumption(
             "learning rate k^s off the thresholds (l - 1) / (2 l)",
             True,
             margin,
-            f"level l = {level}; margin: distance of s to the nearer one. At width k the spikes "
-            f"are only k^{margin:.3g} or so from their limits",
+            f"margin: distance of s to the nearer one. Level {level}: the last free spike is of "
+            f"size k^{sizes[0]:.3g}, the first of those left out k^{sizes[1]:.3g}",
         ),
         Assumption(
             "all Hermite coefficients up to the level",
