@@ -11,9 +11,35 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 _ROUNDING = 1e-6
 
 
-def _floats(values: object) -> Array:
+def floats(values: object) -> Array:
+    """`values` as an array of real numbers: whole ones become floats, floats keep their precision.
+
+    Examples
+    --------
+    >>> floats([1, -1]).tolist()
+    [1.0, -1.0]
+    """
     array = jnp.asarray(values)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def check_finite(**parts: Array) -> None:
+    """Raise unless all numbers are finite (inside a compiled program nothing is known).
+
+    Raises
+    ------
+    ValueError
+        Naming the first array with another.
+    """
+    for name, part in parts.items():
+        try:
+            finite = bool(jnp.all(jnp.isfinite(part)))
+        except jax.errors.ConcretizationTypeError:
+            return
+        if not finite:
+            message = f"Expected finite {name}. Received: NaN or infinity among them; "
+            message += "drop or replace them."
+            raise ValueError(message)
 
 
 class Inputs(eqx.Module):
@@ -81,8 +107,9 @@ class GaussianMixture(Inputs):
     Raises
     ------
     ValueError
-        If a proportion is negative or they don't add up to 1, if directions are not orthonormal,
-        if a strength is below -1 (no covariance), or if anything is not finite.
+        If the shapes don't fit together, a proportion is negative or they don't add up to 1,
+        directions are not orthonormal, a strength is below -1 (no covariance), or if anything
+        is not finite.
 
     Examples
     --------
@@ -93,21 +120,26 @@ class GaussianMixture(Inputs):
     (3, 4)
     """
 
-    proportions: Float[Array, " c"] = eqx.field(converter=_floats)
-    means: Float[Array, "c d"] = eqx.field(converter=_floats)
-    directions: Float[Array, "c r d"] = eqx.field(converter=_floats)
-    strengths: Float[Array, "c r"] = eqx.field(converter=_floats)
+    proportions: Float[Array, " c"] = eqx.field(converter=floats)
+    means: Float[Array, "c d"] = eqx.field(converter=floats)
+    directions: Float[Array, "c r d"] = eqx.field(converter=floats)
+    strengths: Float[Array, "c r"] = eqx.field(converter=floats)
     balanced: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         parts = (self.proportions, self.means, self.directions, self.strengths)
+        shapes = tuple(part.shape for part in parts)
+        c, r, d = shapes[2] if len(shapes[2]) == 3 else (0, 0, 0)
+        if not c or not d or shapes != ((c,), (c, d), (c, r, d), (c, r)):
+            message = "Expected proportions [c], means [c, d], directions [c, r, d] and strengths "
+            message += f"[c, r]. Received: shapes {', '.join(map(str, shapes))}."
+            raise ValueError(message)
         try:
-            rho, means, directions, strengths = (np.asarray(part) for part in parts)
+            rho, _, directions, strengths = (np.asarray(part) for part in parts)
         except jax.errors.TracerArrayConversionError:  # made inside a compiled function
             return
-        if not all(np.all(np.isfinite(part)) for part in (rho, means, directions, strengths)):
-            message = "Expected a mixture of finite numbers. Received: NaN or infinity among them."
-            raise ValueError(message)
+        names = ("proportions", "means", "directions", "strengths")
+        check_finite(**dict(zip(names, parts, strict=True)))
         if np.any(rho < 0) or abs(rho.sum() - 1) > _ROUNDING:
             message = "Expected proportions in [0, 1] that add up to 1. "
             message += f"Received: {rho.tolist()}."
@@ -136,10 +168,18 @@ class GaussianMixture(Inputs):
         Raises
         ------
         ValueError
-            If a covariance is not symmetric or has a negative eigenvalue.
+            If a covariance is not symmetric, not finite or has a negative eigenvalue, or as for
+            the class.
         """
         covariances = np.asarray(covariances, np.float64)
-        size = max(float(np.max(np.abs(covariances))), 1e-300) if covariances.size else 1.0
+        if covariances.ndim != 3 or covariances.shape[1] != covariances.shape[2]:
+            message = "Expected one square covariance for each component. "
+            message += f"Received: an array of shape {covariances.shape}."
+            raise ValueError(message)
+        if not np.all(np.isfinite(covariances)):
+            message = "Expected finite covariances. Received: NaN or infinity among them."
+            raise ValueError(message)
+        size = np.max(np.abs(covariances), initial=0.0)
         if np.max(np.abs(covariances - np.swapaxes(covariances, 1, 2))) > _ROUNDING * size:
             message = "Expected symmetric covariances. Received: an asymmetric one."
             raise ValueError(message)
@@ -149,7 +189,9 @@ class GaussianMixture(Inputs):
             message += f"Received: one with an eigenvalue of {values.min():.3g}."
             raise ValueError(message)
         directions = np.swapaxes(vectors, 1, 2)
-        return cls(proportions, means, directions, np.maximum(values, 0) - 1, balanced)  # type: ignore[arg-type]
+        means = np.asarray(means, np.float64)
+        rho = np.asarray(proportions, np.float64)
+        return cls(rho, means, directions, np.maximum(values, 0) - 1, balanced)  # type: ignore[arg-type]
 
     @property
     def dim(self) -> int:
@@ -165,7 +207,7 @@ class GaussianMixture(Inputs):
     def covariances(self) -> Float[Array, "c d d"]:
         """The covariance of each component."""
         spikes = jnp.einsum("cr,crd,cre->cde", self.strengths, self.directions, self.directions)
-        return jnp.eye(self.dim, dtype=spikes.dtype) + spikes
+        return jnp.eye(self.dim, dtype=spikes.dtype)[None] + spikes
 
     @property
     def traces(self) -> Float[Array, " c"]:
@@ -173,9 +215,16 @@ class GaussianMixture(Inputs):
         return self.dim + jnp.sum(self.strengths, axis=1)
 
     @property
+    def mean(self) -> Float[Array, " d"]:
+        """``E x``: the mean of the components' means."""
+        return self.proportions @ self.means
+
+    @property
     def covariance(self) -> Float[Array, "d d"]:
-        """``sum_c rho_c Sigma_c``: the mean of the components' covariances."""
-        return jnp.einsum("c,cde->de", self.proportions, self.covariances)
+        """``Cov x``: the mean of the components' covariances plus the covariance of their means."""
+        apart = self.means - self.mean[None]
+        between = jnp.einsum("c,cd,ce->de", self.proportions, apart, apart)
+        return jnp.einsum("c,cde->de", self.proportions, self.covariances) + between
 
     def sample(self, num_samples: int, *, key: PRNGKeyArray) -> Float[Array, "n d"]:
         """Samples of the mixture, one a row."""
@@ -193,21 +242,21 @@ class GaussianMixture(Inputs):
         # The place against the cumulated proportions; rounding must not leave the last one.
         component = jnp.searchsorted(jnp.cumsum(self.proportions), place, side="right")
         last = jnp.max(jnp.where(self.proportions > 0, jnp.arange(self.num_components), 0))
-        component = jnp.minimum(component, last)
+        component = jnp.minimum(component, last.astype(component.dtype))
         g = jax.random.normal(key_x, (num_samples, self.dim), self.means.dtype)
         roots = jnp.sqrt(jnp.maximum(1 + self.strengths, 0)) - 1
         x = g + self.means[component]
         for c in range(self.num_components):  # no sample keeps a d x d matrix of its own
             own = jnp.where(component == c, 1.0, 0.0).astype(g.dtype)
-            along = (g @ self.directions[c].T) * roots[c] * own[:, None]
+            along = (g @ self.directions[c].T) * (own[:, None] * roots[c][None])
             x = x + along @ self.directions[c]
         return x, component
 
 
 def spiked_mixture(
-    first: Float[Array, "r d"],
-    second: Float[Array, "r d"],
-    strengths: Float[Array, "2 r"] | float,
+    first: Float[Array | np.ndarray, "r d"],
+    second: Float[Array | np.ndarray, "r d"],
+    strengths: Float[Array | np.ndarray, "2 r"] | float,
     *,
     proportion: float = 0.5,
 ) -> GaussianMixture:
@@ -225,21 +274,28 @@ def spiked_mixture(
     Raises
     ------
     ValueError
-        If the proportion is outside [0, 1], or as for `GaussianMixture`.
+        If the two sets of directions or the strengths differ in shape, or as for
+        `GaussianMixture`: if the proportion is outside [0, 1], say.
 
     Examples
     --------
     >>> spiked_mixture(jnp.eye(5)[:1], jnp.eye(5)[1:2], 3.0).traces.tolist()
     [8.0, 8.0]
     """
-    if not 0 <= proportion <= 1:
-        message = f"Expected a proportion in [0, 1]. Received: {proportion!r}."
+    if jnp.shape(first) != jnp.shape(second) or jnp.ndim(first) != 2:
+        message = "Expected as many directions for the one component as for the other, one a row. "
+        message += f"Received: shapes {jnp.shape(first)} and {jnp.shape(second)}."
         raise ValueError(message)
-    directions = jnp.stack([first, second])
+    directions = floats(jnp.stack([jnp.asarray(first), jnp.asarray(second)]))
+    strengths = jnp.asarray(strengths, directions.dtype)
+    if strengths.shape not in ((), directions.shape[:2]):
+        message = f"Expected one strength, or strengths of shape {directions.shape[:2]}. "
+        message += f"Received: shape {strengths.shape}."
+        raise ValueError(message)
     return GaussianMixture(  # type: ignore[call-arg]
-        jnp.asarray([proportion, 1 - proportion]),
-        jnp.zeros((2, directions.shape[-1])),
+        jnp.asarray([proportion, 1 - proportion], directions.dtype),
+        jnp.zeros((2, directions.shape[-1]), directions.dtype),
         directions,
-        jnp.broadcast_to(jnp.asarray(strengths), directions.shape[:2]),
+        jnp.broadcast_to(strengths, directions.shape[:2]),
         balanced=True,
     )

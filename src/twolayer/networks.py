@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -87,7 +89,7 @@ def one_step_network(
     Raises
     ------
     ValueError
-        If `width` or `dim` is below 1.
+        If `width` or `dim` is below 1, or the trace is not positive.
 
     Examples
     --------
@@ -96,6 +98,9 @@ def one_step_network(
     (4, 3)
     """
     check_positive(width=width, dim=dim)
+    if not 0 < trace < math.inf:
+        message = f"Expected the trace of a covariance, positive. Received: {trace!r}."
+        raise ValueError(message)
     key_a, key_w = jax.random.split(key)
     a = jax.random.normal(key_a, (width,)) / jnp.sqrt(width)
     W = jax.random.normal(key_w, (width, dim)) / jnp.sqrt(trace)
@@ -111,6 +116,6 @@ def check_positive(**sizes: int) -> None:
         Naming the first size that is not.
     """
     for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             message = f"Expected {name} to be a whole number of at least 1. Received: {size!r}."
             raise ValueError(message)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from twolayer.activations.functions import Activation
+from twolayer.inputs import check_finite, floats
 from twolayer.language import parse_polynomial
 from twolayer.numerics.rational import RationalPolynomial
 
@@ -109,6 +110,11 @@ class SingleIndex(eqx.Module):
     link
         The function ``sigma_*`` of one variable.
 
+    Raises
+    ------
+    ValueError
+        If the direction is not finite.
+
     Examples
     --------
     >>> from twolayer.activations import relu
@@ -116,12 +122,15 @@ class SingleIndex(eqx.Module):
     6.0
     """
 
-    direction: Float[Array, " d"] = eqx.field(converter=jnp.asarray)
+    direction: Float[Array, " d"] = eqx.field(converter=floats)
     link: Activation
+
+    def __check_init__(self):
+        check_finite(direction=self.direction)
 
     def __call__(self, x: Float[Array, " d"]) -> Float[Array, ""]:
         """Its value at one input."""
-        return self.link(self.direction @ x)
+        return self.link(self.direction.astype(x.dtype) @ x)
 
 
 def _arrays(exact: RationalPolynomial) -> tuple[tuple[tuple[int, ...], ...], np.ndarray]:

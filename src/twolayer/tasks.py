@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from twolayer.inputs import GaussianMixture, Inputs
+from twolayer.inputs import GaussianMixture, Inputs, check_finite, floats
 
 
 class Regression(eqx.Module):
@@ -44,8 +44,9 @@ class Regression(eqx.Module):
         """Independent labelled samples."""
         key_x, key_noise = jax.random.split(key)
         x = self.inputs.sample(num_samples, key=key_x)
-        noise = jax.random.normal(key_noise, (num_samples,))
-        return x, jax.vmap(self.target)(x) + self.noise_std * noise
+        y = floats(jax.vmap(self.target)(x))
+        noise = jax.random.normal(key_noise, (num_samples,), y.dtype)
+        return x, y + self.noise_std.astype(y.dtype) * noise
 
 
 class Classification(eqx.Module):
@@ -61,7 +62,7 @@ class Classification(eqx.Module):
     Raises
     ------
     ValueError
-        If there is not one label for each component.
+        If there is not one finite label for each component.
 
     Examples
     --------
@@ -73,13 +74,14 @@ class Classification(eqx.Module):
     """
 
     inputs: GaussianMixture
-    labels: Float[Array, " c"] = eqx.field(converter=jnp.asarray)
+    labels: Float[Array, " c"] = eqx.field(converter=floats)
 
     def __check_init__(self):
         if self.labels.shape != (self.inputs.num_components,):
             message = f"Expected {self.inputs.num_components} labels, one for each component. "
             message += f"Received: {self.labels.shape[0] if self.labels.ndim else 'one number'}."
             raise ValueError(message)
+        check_finite(labels=self.labels)
 
     def sample(
         self, num_samples: int, *, key: PRNGKeyArray
@@ -110,19 +112,15 @@ class Dataset(eqx.Module):
     ((5, 2), [1.0, 1.0, 1.0, 1.0, 1.0])
     """
 
-    x: Float[Array, "n d"] = eqx.field(converter=jnp.asarray)
-    y: Float[Array, " n"] = eqx.field(converter=jnp.asarray)
+    x: Float[Array, "n d"] = eqx.field(converter=floats)
+    y: Float[Array, " n"] = eqx.field(converter=floats)
 
     def __check_init__(self):
         if self.x.ndim != 2 or self.y.shape != self.x.shape[:1] or not self.x.size:
             message = "Expected a table of inputs and one label for each of its rows. "
             message += f"Received: shapes {self.x.shape} and {self.y.shape}."
             raise ValueError(message)
-        for name, part in (("inputs", self.x), ("labels", self.y)):
-            if not bool(jnp.all(jnp.isfinite(part))):
-                message = f"Expected finite {name}. Received: NaN or infinity among them; "
-                message += "drop or fill those rows."
-                raise ValueError(message)
+        check_finite(inputs=self.x, labels=self.y)
 
     def sample(
         self, num_samples: int, *, key: PRNGKeyArray

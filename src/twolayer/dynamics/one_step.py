@@ -15,6 +15,7 @@ from twolayer.activations.hermite_equivalent import HermiteEquivalent
 from twolayer.dynamics.base import cast
 from twolayer.dynamics.readout import Readout
 from twolayer.dynamics.simulate import Progress
+from twolayer.inputs import check_finite
 from twolayer.networks import TwoLayerNetwork, check_positive
 from twolayer.outcomes import Status
 
@@ -44,7 +45,8 @@ class OneStep(eqx.Module):
     Raises
     ------
     ValueError
-        If a size is not a positive whole number.
+        If a size is not a positive whole number, the number of steps is negative, or the learning
+        rate is not finite.
     """
 
     learning_rate: Float[Array, ""] = eqx.field(converter=jnp.asarray)
@@ -54,7 +56,11 @@ class OneStep(eqx.Module):
     steps: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
-        check_positive(num_samples=self.num_samples, num_test=self.num_test, steps=self.steps + 1)
+        check_positive(num_samples=self.num_samples, num_test=self.num_test)
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 0:
+            message = f"Expected steps to be a whole number from 0 on. Received: {self.steps!r}."
+            raise ValueError(message)
+        check_finite(learning_rate=self.learning_rate)
 
 
 class Errors(NamedTuple):
@@ -115,13 +121,13 @@ def first_layer_gradient(
     value, slope = jax.jvp(network.activation, (z,), (jnp.ones_like(z),))
     weights = network.scale.astype(z.dtype) * network.a
     residual = y - value @ weights
-    return (residual[:, None] * slope * weights).T @ x / x.shape[0]
+    return (residual[:, None] * slope * weights[None]).T @ x / x.shape[0]
 
 
 def preactivations(network: TwoLayerNetwork, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
     """What each neuron's activation receives, a sample a row."""
     z = x @ network.W.T
-    return z if network.b is None else z + network.b
+    return z if network.b is None else z + network.b[None]
 
 
 def readout_errors(

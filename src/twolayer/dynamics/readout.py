@@ -13,7 +13,9 @@ from jaxtyping import Array, Float
 from twolayer.numerics.quadrature import gauss_hermite
 
 _REFINEMENTS = 3  # each gains the digits that single precision has left of the condition number
-_NEWTON_STEPS = 30
+_SETTLED = 1e-6  # the last refinement's size relative to the solution's; the next would be smaller
+_NEWTON_STEPS = 100
+_HALVINGS = 12
 
 
 class Fit(NamedTuple):
@@ -52,7 +54,8 @@ class Ridge(eqx.Module):
     """Half the mean square plus ``ridge / 2 |w|^2``.
 
     ``w = (P^T P + ridge n I)^{-1} P^T y = P^T (P P^T + ridge n I)^{-1} y``: the smaller of the two
-    systems is solved. In single precision the solution is refined against residuals in double.
+    systems is solved. In single precision the solution is refined against residuals in double;
+    where that does not settle it, the system is solved in double.
 
     Attributes
     ----------
@@ -67,7 +70,7 @@ class Ridge(eqx.Module):
     Examples
     --------
     >>> fit = Ridge(0.5).fit(jnp.eye(2), jnp.asarray([2.0, 4.0]))
-    >>> fit.weights.tolist()
+    >>> fit.weights.round(12).tolist()
     [1.0, 2.0]
     """
 
@@ -79,22 +82,31 @@ class Ridge(eqx.Module):
     def fit(self, features: Float[Array, "n k"], y: Float[Array, " n"]) -> Fit:
         """The minimiser of mean loss plus penalty."""
         n, k = features.shape
-        wide = jnp.promote_types(features.dtype, jax.dtypes.canonicalize_dtype(np.float64))
+        wide = jax.dtypes.canonicalize_dtype(np.float64)
         exact, labels, penalty = features.astype(wide), y.astype(wide), self.ridge.astype(wide) * n
         dual = k > n
-        gram = features @ features.T if dual else features.T @ features
-        shifted = gram + penalty.astype(gram.dtype) * jnp.eye(min(n, k), dtype=gram.dtype)
-        factor = jax.scipy.linalg.cho_factor(shifted, lower=True)
+        right = labels if dual else exact.T @ labels
 
         def apply(v: Array) -> Array:
             product = exact @ (exact.T @ v) if dual else exact.T @ (exact @ v)
             return product + penalty * v
 
-        right = labels if dual else exact.T @ labels
-        solution = jnp.zeros_like(right)
-        for _ in range(1 if features.dtype == wide else 1 + _REFINEMENTS):
-            rest = (right - apply(solution)).astype(gram.dtype)
-            solution = solution + jax.scipy.linalg.cho_solve(factor, rest).astype(wide)
+        def solve(matrix: Array, refinements: int) -> tuple[Array, Array]:
+            gram = matrix @ matrix.T if dual else matrix.T @ matrix
+            shifted = gram + penalty.astype(gram.dtype) * jnp.eye(min(n, k), dtype=gram.dtype)
+            factor = jax.scipy.linalg.cho_factor(shifted, lower=True)
+            solution = change = jnp.zeros_like(right)
+            for _ in range(1 + refinements):
+                rest = (right - apply(solution)).astype(gram.dtype)
+                change = jax.scipy.linalg.cho_solve(factor, rest).astype(wide)
+                solution = solution + change
+            return solution, jnp.linalg.norm(change) <= _SETTLED * jnp.linalg.norm(solution)
+
+        if features.dtype == wide:
+            solution, _ = solve(exact, 0)
+        else:
+            solution, settled = solve(features, _REFINEMENTS)
+            solution = jax.lax.cond(settled, lambda: solution, lambda: solve(exact, 0)[0])
         weights = exact.T @ solution if dual else solution
         residual = jnp.mean((labels - exact @ weights) ** 2) / 2
         return Fit(weights, residual, residual + penalty / n * (weights @ weights) / 2)
@@ -137,39 +149,47 @@ class Logistic(eqx.Module):
     def fit(self, features: Float[Array, "n k"], y: Float[Array, " n"]) -> Fit:
         """The minimiser of mean loss plus penalty."""
         n, k = features.shape
-        labels, penalty = y.astype(features.dtype), self.ridge.astype(features.dtype)
-        # Weights P^T v where samples are fewer: features become the rows of K, |w|^2 = v^T K v.
+        wide = jax.dtypes.canonicalize_dtype(np.float64)
+        features, labels, penalty = (part.astype(wide) for part in (features, y, self.ridge))
+        # Where samples are fewer, the weights are P^T v: n unknowns instead of k.
         dual = k > n
-        metric = features @ features.T if dual else jnp.eye(k, dtype=features.dtype)
-        design = metric if dual else features
+        gram = features @ features.T if dual else jnp.zeros(())
 
-        def objective(v: Array) -> Array:
-            return jnp.mean(_logistic(labels * (design @ v))) + penalty / 2 * (v @ metric @ v)
+        def weights_of(v: Array) -> Array:
+            return features.T @ v if dual else v
 
         def newton(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             v, value, count = state
-            margin = labels * (design @ v)
+            w = weights_of(v)
+            margin = labels * (features @ w)
             slope = -labels * jax.nn.sigmoid(-margin) / n
             curvature = jax.nn.sigmoid(margin) * jax.nn.sigmoid(-margin) / n
             if dual:  # (C K + ridge I) step = -(slope + ridge v), freed of the common factor K
-                system = curvature[:, None] * metric + penalty * jnp.eye(n, dtype=v.dtype)
+                system = curvature[:, None] * gram + penalty * jnp.eye(n, dtype=wide)
                 step = -jnp.linalg.solve(system, slope + penalty * v)
             else:
-                system = design.T @ (curvature[:, None] * design) + penalty * metric
-                step = -jnp.linalg.solve(system, design.T @ slope + penalty * v)
-            sizes = 0.5 ** jnp.arange(12, dtype=v.dtype)
-            values = jax.vmap(lambda size: objective(v + size * step))(sizes)
+                system = features.T @ (curvature[:, None] * features)
+                system = system + penalty * jnp.eye(k, dtype=wide)
+                step = -jnp.linalg.solve(system, features.T @ slope + penalty * v)
+            along = weights_of(step)
+            change = labels * (features @ along)
+            sizes = 0.5 ** jnp.arange(_HALVINGS, dtype=wide)
+            losses = jax.vmap(lambda size: jnp.mean(_logistic(margin + size * change)))(sizes)
+            squares = w @ w + 2 * sizes * (w @ along) + sizes**2 * (along @ along)
+            values = losses + penalty / 2 * squares
             best = jnp.argmin(values)
+            descends = values[best] < value
             return (
-                v + sizes[best] * step,
-                values[best],
-                jnp.where(values[best] < value, count + 1, _NEWTON_STEPS),
+                jnp.where(descends, v + sizes[best] * step, v),
+                jnp.where(descends, values[best], value),
+                jnp.where(descends, count + 1, _NEWTON_STEPS),
             )
 
-        start = jnp.zeros(metric.shape[0], features.dtype)
-        state = (start, objective(start), jnp.asarray(0))
+        start = jnp.zeros(min(n, k), wide)
+        nothing = jnp.mean(_logistic(features @ weights_of(start)))  # log 2, or NaN if a feature is
+        state = (start, nothing, jnp.asarray(0))
         v, value, _ = jax.lax.while_loop(lambda s: s[2] < _NEWTON_STEPS, newton, state)
-        weights = features.T @ v if dual else v
+        weights = weights_of(v)
         return Fit(weights, value - penalty / 2 * (weights @ weights), value)
 
     def loss(
@@ -177,7 +197,7 @@ class Logistic(eqx.Module):
     ) -> Float[Array, " n"]:
         """``E log(1 + exp(-y (output + noise g)))``, a quadrature over g."""
         nodes, weights = (jnp.asarray(part, output.dtype) for part in gauss_hermite(32))
-        return _logistic(y[:, None] * (output[:, None] + noise * nodes)) @ weights
+        return _logistic(y[:, None] * (output[:, None] + (noise * nodes)[None])) @ weights
 
 
 def _logistic(margin: Array) -> Array:
