@@ -21,7 +21,6 @@ FLOORS = (
         "outcomes", "risks", "targets", "tasks",
     },
     {"datasets"},
-    {"datasets"},
     {"dynamics", "theory"},
     {"compare", "experiments", "results", "report", "citations", "reproduce"},
     {"cli"},
@@ -103,7 +102,6 @@ def test_theory_and_dynamics_never_meet():
         ("typer", {"cli.py"}),
         ("xarray", {"results.py"}),
         ("diffrax", {"numerics/ode.py"}),
-        ("sklearn", {"datasets/fashion.py"}),
         ("sklearn", {"datasets/fashion.py"}),
     ],
 )
