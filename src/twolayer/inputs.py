@@ -256,9 +256,9 @@ class GaussianMixture(Inputs):
 def spiked_mixture(
     first: Float[Array | np.ndarray, "r d"],
     second: Float[Array | np.ndarray, "r d"],
-    strengths: Float[Array | np.ndarray, "2 r"] | float,
+    strengths: Float[Array | np.ndarray, "..."] | float,
     *,
-    proportion: float = 0.5,
+    proportion: Float[Array, ""] | float = 0.5,
 ) -> GaussianMixture:
     """Two centred components with spikes along the rows of `first` and `second`, balanced.
 
