@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -18,10 +18,23 @@ from twolayer.networks import TwoLayerNetwork, check_positive
 Output = Literal["free", "fixed", "clipped"]
 
 
-def _table(values: object) -> Array:
-    array = jnp.asarray(values)
-    array = array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+def _number(value: object) -> Any:
+    """A float array; what is no JAX array yet stays a NumPy double, whatever JAX's precision."""
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def _table(values: object) -> Any:
+    array = _number(values)
     return array[:, None] if array.ndim == 1 else array
+
+
+def _known(value: object) -> np.ndarray | None:
+    """The value, or nothing where it is traced inside a compiled function."""
+    try:
+        return np.asarray(value)
+    except jax.errors.TracerArrayConversionError:
+        return None
 
 
 class Particles(eqx.Module):
@@ -100,28 +113,26 @@ class FreeEnergy(eqx.Module):
     x: Float[Array, "n p"] = eqx.field(converter=_table)
     y: Float[Array, "n k"] = eqx.field(converter=_table)
     activation: Activation
-    output_decay: Float[Array, ""] = eqx.field(converter=jnp.asarray)
-    input_decay: Float[Array, ""] = eqx.field(converter=jnp.asarray)
-    temperature: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+    output_decay: Float[Array, ""] = eqx.field(converter=_number)
+    input_decay: Float[Array, ""] = eqx.field(converter=_number)
+    temperature: Float[Array, ""] = eqx.field(converter=_number)
     loss: Loss = eqx.field(default_factory=SquareLoss)
     output: Output = eqx.field(static=True, default="free")
-    bound: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1.0)
+    bound: Float[Array, ""] = eqx.field(converter=_number, default=1.0)
 
     def __check_init__(self):
-        try:
-            x, y = np.asarray(self.x), np.asarray(self.y)
-        except jax.errors.TracerArrayConversionError:  # made inside a compiled function
-            return
+        x, y = self.x, self.y
         if x.ndim != 2 or y.ndim != 2 or x.shape[0] != y.shape[0] or not x.size:
             message = "Expected at least one sample, and one label for each. "
             message += f"Received: inputs {x.shape} and labels {y.shape}."
             raise ValueError(message)
-        if not (np.all(np.isfinite(x)) and np.all(np.isfinite(y))):
-            message = "Expected finite samples. Received: NaN or infinity among them."
-            raise ValueError(message)
+        for sample in (_known(x), _known(y)):
+            if sample is not None and not np.all(np.isfinite(sample)):
+                message = "Expected finite samples. Received: NaN or infinity among them."
+                raise ValueError(message)
         for name in ("output_decay", "input_decay", "temperature", "bound"):
-            value = np.asarray(getattr(self, name))
-            if value.shape != () or not 0 < value < math.inf:
+            value = _known(getattr(self, name))
+            if value is not None and (value.shape != () or not 0 < value < math.inf):
                 message = f"Expected {name} to be a positive number. Received: {value!s}."
                 raise ValueError(message)
         if self.output not in {"free", "fixed", "clipped"}:
@@ -131,7 +142,9 @@ class FreeEnergy(eqx.Module):
         if self.output == "fixed" and y.shape[1] != 1:
             message = f"Expected one output where its weight is fixed. Received: {y.shape[1]}."
             raise ValueError(message)
-        self.loss.check_labels(y)
+        known = _known(y)
+        if known is not None:
+            self.loss.check_labels(known)
 
     @property
     def num_samples(self) -> int:
@@ -175,13 +188,12 @@ class FreeEnergy(eqx.Module):
         """
         check_positive(num_particles=num_particles)
         key_a, key_w = jax.random.split(key)
-        a = jax.random.normal(key_a, (num_particles, self.num_outputs), self.x.dtype)
-        W = jax.random.normal(key_w, (num_particles, self.dim), self.x.dtype)
-        tau = self.temperature.astype(self.x.dtype)
-        return Particles(
-            jnp.sqrt(tau / self.output_decay.astype(tau.dtype)) * a,
-            jnp.sqrt(tau / self.input_decay.astype(tau.dtype)) * W,
-        )
+        dtype = jax.dtypes.canonicalize_dtype(self.x.dtype)
+        a = jax.random.normal(key_a, (num_particles, self.num_outputs), dtype)
+        W = jax.random.normal(key_w, (num_particles, self.dim), dtype)
+        spread_a = jnp.sqrt(self.temperature / self.output_decay).astype(dtype)
+        spread_w = jnp.sqrt(self.temperature / self.input_decay).astype(dtype)
+        return Particles(spread_a * a, spread_w * W)
 
 
 def with_bias(x: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n p"]:
