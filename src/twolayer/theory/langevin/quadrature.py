@@ -89,29 +89,56 @@ def input_nodes(problem: FreeEnergy, reach: float, level: int) -> InputNodes:
         message = "Expected one or two input weights for quadrature. "
         message += f"Received: {problem.dim}; use certify_particles."
         raise ValueError(message)
-    deviation = math.sqrt(float(problem.temperature) / float(problem.input_decay))
+    if num_nodes(problem, reach, level) * problem.num_samples > LARGEST_TABLE:
+        message = f"Expected a rule that fits into memory. Received: {problem.num_samples} samples "
+        message += f"and {num_nodes(problem, reach, level)} nodes; use certify_particles."
+        raise ValueError(message)
     if problem.activation.facts.smooth:
-        largest = float(np.max(np.linalg.norm(inputs(problem), axis=1)))
-        spacing = min(deviation, 1.0 / largest if largest else math.inf) / 2**level
-        count = math.ceil(reach / spacing)
-        _check_size(problem, (2 * count + 1) ** problem.dim)
-        w, log_volume = _trapezoidal(problem.dim, count, spacing)
+        spacing = _spacing(problem, level)
+        w, log_volume = _trapezoidal(problem.dim, math.ceil(reach / spacing), spacing)
     else:
-        edges = sign_changes(inputs(problem)) if problem.dim == 2 else np.zeros(2)
-        _check_size(problem, len(edges) * _PANEL**problem.dim * 2 ** (level * problem.dim))
-        w, log_volume = _between_kinks(problem.dim, edges, reach, level)
+        w, log_volume = _between_kinks(problem.dim, _arcs(problem), reach, level)
     inside = np.linalg.norm(w, axis=1) <= reach * (1 + 1e-9)
     w, log_volume = w[inside], log_volume[inside]
+    deviation = _deviation(problem)
     log_norm = problem.dim * math.log(math.sqrt(2 * math.pi) * deviation)
     log_density = -np.sum(w**2, axis=1) / (2 * deviation**2) - log_norm
     return InputNodes(w, features(problem, w), log_volume + log_density)
 
 
-def _check_size(problem: FreeEnergy, num_nodes: int) -> None:
-    if num_nodes * problem.num_samples > LARGEST_TABLE:
-        message = f"Expected a rule that fits into memory. Received: {num_nodes} nodes for "
-        message += f"{problem.num_samples} samples; use certify_particles."
-        raise ValueError(message)
+def num_nodes(problem: FreeEnergy, reach: float, level: int) -> int:
+    """How many nodes the rule of a level has."""
+    if problem.activation.facts.smooth:
+        return (2 * math.ceil(reach / _spacing(problem, level)) + 1) ** problem.dim
+    radial = _PANEL * 2**level
+    return 2 * radial if problem.dim == 1 else radial * len(_arcs(problem)) * _arc_nodes(level)
+
+
+def _deviation(problem: FreeEnergy) -> float:
+    return math.sqrt(float(problem.temperature) / float(problem.input_decay))
+
+
+def _spacing(problem: FreeEnergy, level: int) -> float:
+    """Fine against the reference's width, and against the distance over which s(w . x) bends."""
+    largest = float(np.max(np.linalg.norm(inputs(problem), axis=1)))
+    return min(_deviation(problem), 1.0 / largest if largest else math.inf) / 2**level
+
+
+def _arcs(problem: FreeEnergy) -> np.ndarray:
+    """Angles without a kink between two neighbours, none farther apart than a quarter turn."""
+    if problem.dim == 1:
+        return np.zeros(0)
+    edges = sign_changes(inputs(problem))
+    around = np.append(edges, edges[0] + 2 * math.pi)
+    cuts = [
+        np.linspace(low, high, math.ceil((high - low) / (math.pi / 2)) + 1)[:-1]
+        for low, high in itertools.pairwise(around)
+    ]
+    return np.append(np.concatenate(cuts), around[-1])
+
+
+def _arc_nodes(level: int) -> int:
+    return max(2, _PANEL // 4 * 2**level)
 
 
 def _trapezoidal(dim: int, count: int, spacing: float) -> tuple[np.ndarray, np.ndarray]:
@@ -121,29 +148,20 @@ def _trapezoidal(dim: int, count: int, spacing: float) -> tuple[np.ndarray, np.n
 
 
 def _between_kinks(
-    dim: int, edges: np.ndarray, reach: float, level: int
+    dim: int, arcs: np.ndarray, reach: float, level: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rays from the origin: two on the line, in the plane some between any two kinks."""
-    ends = np.linspace(0.0, reach, 2**level + 1)
-    radii, radial = _panels(ends)
+    radii, radial = _panels(np.linspace(0.0, reach, 2**level + 1), _PANEL)
     if dim == 1:
         w = np.concatenate([-radii[::-1], radii])[:, None]
         return w, np.log(np.concatenate([radial[::-1], radial]))
-    arcs = np.append(edges, edges[0] + 2 * math.pi)
-    # wide arcs are cut so that none exceeds a quarter of a turn
-    cuts = [
-        np.linspace(low, high, math.ceil((high - low) / (math.pi / 2)) + 1)[:-1]
-        for low, high in itertools.pairwise(arcs)
-    ]
-    angles, angular = _panels(
-        np.append(np.concatenate(cuts), arcs[-1]), max(2, _PANEL // 4 * 2**level)
-    )
+    angles, angular = _panels(arcs, _arc_nodes(level))
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     w = (radii[:, None, None] * directions).reshape(-1, 2)
     return w, np.log(np.multiply.outer(radial * radii, angular)).reshape(-1)
 
 
-def _panels(ends: np.ndarray, num_nodes: int = _PANEL) -> tuple[np.ndarray, np.ndarray]:
+def _panels(ends: np.ndarray, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """A Gauss-Legendre rule on each interval between two neighbouring ends."""
     nodes, weights = gauss_legendre(num_nodes)
     half = np.diff(ends)[:, None] / 2
