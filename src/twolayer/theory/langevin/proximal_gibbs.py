@@ -300,7 +300,10 @@ def scanned_field_bounds(gibbs: ProximalGibbs, num_nodes: int = 2**15) -> FieldB
     smallest = min(float(g_inside.min()) - lipschitz * step / 2, float(g_outside.min()) - beyond)
     low = np.minimum(inside.min(axis=0) - between, outside.min(axis=0) - beyond)
     high = np.maximum(inside.max(axis=0) + between, outside.max(axis=0) + beyond)
-    margin = largest - max(float(g_inside.max()), float(g_outside.max()))
+    # where the closed form is attained it is the sharper one
+    largest = min(largest, coarse.largest)
+    low, high = np.maximum(low, coarse.low), np.minimum(high, coarse.high)
+    margin = max(0.0, largest - max(float(g_inside.max()), float(g_outside.max())))
     return FieldBounds(largest, max(smallest, 0.0), low, high, lipschitz, margin)
 
 
