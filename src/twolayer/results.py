@@ -151,6 +151,9 @@ def dataset(result: Result) -> xarray.Dataset:
         variables[dims[0]] = (dims[:1], np.asarray(diagram.rows), {"name": diagram.row_name})
         variables[dims[1]] = (dims[1:], np.asarray(diagram.columns), {"name": diagram.column_name})
         variables[f"diagram_{k}"] = (dims, np.asarray(diagram.value), {"name": diagram.name})
+        if diagram.error is not None:
+            attributes = {"name": f"standard error of {diagram.name}"}
+            variables[f"diagram_{k}_error"] = (dims, np.asarray(diagram.error), attributes)
     attributes = {"experiment": result.experiment, "parameters": json.dumps(result.parameters)}
     return xarray.Dataset(variables, attrs=attributes)
 

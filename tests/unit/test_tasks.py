@@ -14,6 +14,11 @@ from twolayer.tasks import Classification, Dataset, Regression
 TARGET = Polynomial("z1 + z1*z2")
 
 
+@eqx.filter_jit
+def sampled(task, num_samples, key):
+    return task.sample(num_samples, key=key)
+
+
 def test_noiseless_labels_are_the_target(getkey):
     """Without noise y is exactly the target of x."""
     x, y = Regression(Gaussian(4), TARGET).sample(50, key=getkey())
@@ -58,7 +63,7 @@ def test_labels_have_the_precision_of_their_target(dtype, getkey):
 def test_single_index_is_its_link_at_the_projection(getkey):
     """The value is link(xi . x), the length of xi included; a batch of labels is that a row."""
     direction = np.asarray([3.0, -4.0, 0.5])
-    x, y = Regression(Gaussian(3), SingleIndex(direction, tanh)).sample(20, key=getkey())
+    x, y = sampled(Regression(Gaussian(3), SingleIndex(direction, tanh)), 20, getkey())
     np.testing.assert_allclose(y, np.tanh(np.asarray(x) @ direction), rtol=1e-12)
 
 
@@ -76,7 +81,7 @@ CLASSES = GaussianMixture(  # told apart by their means, so that x shows where i
 def test_labels_of_a_classification_name_the_component(getkey):
     """Each sample has the label of the component that it is from, in the mixture's proportions."""
     task = Classification(CLASSES, [1, -1, 0.5])
-    x, y = task.sample(4000, key=getkey())
+    x, y = sampled(task, 4000, getkey())
     component = np.argmax(np.asarray(x), axis=1)
     np.testing.assert_array_equal(y, np.asarray([1.0, -1.0, 0.5])[component])
     assert_within_sem(
@@ -103,7 +108,7 @@ def test_a_classification_needs_one_finite_label_for_each_component(labels, comp
 def test_a_data_set_draws_its_rows_with_their_labels(getkey):
     """Rows keep their labels, and are drawn evenly with replacement; whole numbers become real."""
     x, y = np.arange(10).reshape(5, 2), np.arange(5) * 10
-    rows, labels = Dataset(x, y).sample(5000, key=getkey())
+    rows, labels = sampled(Dataset(x, y), 5000, getkey())
     assert rows.dtype == labels.dtype == jnp.float64
     index = np.asarray(labels) / 10
     np.testing.assert_array_equal(rows, x[index.astype(int)])

@@ -137,18 +137,30 @@ def _draw_convergence(axes: Axes, result: Result) -> None:
 
 
 def _draw_diagram(diagram: PhaseDiagram, axes: Axes, result: Result) -> None:
-    """A heat map, rows upwards."""
+    """A heat map, rows upwards; cells that could not be measured are left out."""
     from matplotlib.colors import LogNorm
 
     del result
-    value = np.ma.masked_invalid(np.asarray(diagram.value, dtype=np.float64))
-    norm = LogNorm() if diagram.logarithmic and value.count() and value.min() > 0 else None
-    mesh = axes.pcolormesh(diagram.columns, diagram.rows, value, norm=norm, shading="nearest")
+    columns, rows = (np.asarray(grid, dtype=np.float64) for grid in (diagram.columns, diagram.rows))
+    value = np.asarray(diagram.value, dtype=np.float64)[np.argsort(rows)][:, np.argsort(columns)]
+    value, norm = np.ma.masked_invalid(value), None
+    positive = value[value > 0].compressed()
+    if diagram.logarithmic and positive.size and value.min() >= 0:
+        value, norm = np.ma.maximum(value, positive.min()), LogNorm()  # 0 in the lowest colour
     axes.set(xlabel=diagram.column_name, ylabel=diagram.row_name)
     axes.set_title(diagram.name, fontsize=9)
     drawing = axes.get_figure(root=True)
-    if drawing is not None:
+    if value.size and drawing is not None:
+        mesh = axes.pcolormesh(_edges(columns), _edges(rows), value, norm=norm)
         drawing.colorbar(mesh, ax=axes)
+
+
+def _edges(grid: np.ndarray) -> np.ndarray:
+    """Where the cells around the points of a grid meet; cells of width 1 around a single point."""
+    grid = np.sort(grid)
+    middle = (grid[1:] + grid[:-1]) / 2
+    first, last = (middle[0], middle[-1]) if middle.size else (grid[0] + 0.5, grid[0] - 0.5)
+    return np.concatenate([[2 * grid[0] - first], middle, [2 * grid[-1] - last]])
 
 
 def _draw_findings(axes: Axes, result: Result) -> None:
