@@ -9,6 +9,7 @@ from twolayer.experiments.one_step.isotropic import (
     ERROR_NAMES,
     Case,
     check_functions,
+    finer,
     finite_size,
     held,
     predictions,
@@ -21,6 +22,8 @@ from twolayer.experiments.options import numbers, whole_numbers
 from twolayer.experiments.registry import Progress, experiment, silent
 from twolayer.outcomes import Convergence, Finding
 from twolayer.results import Result
+
+_SAMPLES = "samples for each dimension"
 
 if TYPE_CHECKING:
     from twolayer.dynamics.one_step import Errors
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 def deterministic_equivalent(
     *,
     activations: str = "relu,erf",
-    learning_rate: float = 4.0,
+    learning_rate: float = 8.0,
     dim: int = 200,
     width_ratio: float = 2.0,
     sample_ratios: str = "0.5,2",
@@ -85,6 +88,7 @@ def deterministic_equivalent(
     case.check()
     names = [part.strip() for part in activations.split(",")]
     check_functions(*names)
+    places = finer(ratios)
     curves, measured, findings = [], [], []
     bias = finite_size(dim)
     for name in names:
@@ -99,12 +103,10 @@ def deterministic_equivalent(
             for k, ratio in enumerate(ratios)
         ]
         theory, before = (
-            predictions(
-                name, "samples for each dimension", ratios, [_from_moments(case, ratios, layer)]
-            )
+            predictions(name, _SAMPLES, places, [_from_moments(case, places, layer)])
             for layer in (network, untrained)
         )
-        runs = trajectories(name, "samples for each dimension", ratios, errors)
+        runs = trajectories(name, _SAMPLES, ratios, errors)
         for curve, what in ERROR_NAMES.items():
             statement = f"The {what} of ridge regression on one first layer of {name} neurons is "
             statement += "that of its deterministic equivalent at every number of samples."
@@ -177,7 +179,7 @@ def _from_moments(case: Case, ratios: list[float], network: TwoLayerNetwork) -> 
         np.asarray(covariance) / case.width,
         np.asarray(cross) / case.width**0.5,
         second_moment,
-        num_samples=[replace(case, sample_ratio=ratio).num_samples for ratio in ratios],
+        num_samples=[ratio * case.dim for ratio in ratios],
         ridge=case.scaled_ridge / case.width,
     )
 
@@ -251,7 +253,7 @@ def random_features_curve(
             for k, ratio in enumerate(ratios):
                 hook = stage(progress, name, j * len(ratios) + k, len(cases) * len(ratios))
                 errors.append(trained(replace(case, sample_ratio=ratio), name, link, progress=hook))
-            runs.append(trajectories(name, "samples for each dimension", ratios, errors))
+            runs.append(trajectories(name, _SAMPLES, ratios, errors))
         bias = finite_size(cases[-1].dim)
         for curve, what in ERROR_NAMES.items():
             statement = f"The {what} on random {name} features is the closed form at every number "
@@ -285,15 +287,16 @@ def _random_features(
     from twolayer.experiments.one_step.isotropic import function_of
     from twolayer.theory.one_step.random_features import random_features_ridge
 
+    places = finer(ratios)
     found = random_features_ridge(
         function_of(activation),
         function_of(link),
         width_ratio=case.width_ratio,
-        sample_ratio=ratios,
+        sample_ratio=places,
         scaled_ridge=case.scaled_ridge,
         noise_std=case.noise_std,
     )
-    return predictions(name, "samples for each dimension", ratios, [found])
+    return predictions(name, _SAMPLES, places, [found])
 
 
 def _shrinks(name: str, shrinking: Convergence, trials: int) -> Finding:

@@ -8,6 +8,7 @@ from twolayer.experiments.one_step.isotropic import (
     ERROR_NAMES,
     Case,
     check_functions,
+    finer,
     finite_size,
     function_of,
     held,
@@ -119,14 +120,15 @@ def _theory(
 ) -> dict[str, Prediction]:
     from twolayer.theory.one_step.maximal_learning_rate import maximal_learning_rate
 
+    places = finer(ratios, 9)
     found = maximal_learning_rate(
         function_of(activation),
         function_of(link),
         learning_rate=learning_rate,
         step_ratio=case.step_ratio,
         width_ratio=case.width_ratio,
-        sample_ratio=ratios,
+        sample_ratio=places,
         scaled_ridge=case.scaled_ridge,
         noise_std=case.noise_std,
     )
-    return predictions(activation, _SAMPLES, ratios, [found])
+    return predictions(activation, _SAMPLES, places, [found])

@@ -111,7 +111,7 @@ def staircase_curve(
         if power > 0:
             findings.append(_approach(power, stairs[power], runs, k))
     findings.append(_below_first(first, largest))
-    limit = prediction("limit", "exponent", list(stairs), list(stairs.values()))
+    limit = _stairs(cases[0], activation, link, powers[-1])
     return Result(predictions=(limit,), trajectories=tuple(runs), findings=tuple(findings))
 
 
@@ -129,6 +129,16 @@ def _stair(case: Case, activation: str, link: str, exponent: float) -> Predictio
         scaled_ridge=case.scaled_ridge,
         noise_std=case.noise_std,
     ).test
+
+
+def _stairs(case: Case, activation: str, link: str, largest: float) -> Prediction:
+    """The limits along all stairs up to the one of the largest exponent."""
+    edge, places, level = 1e-3, [], 1
+    while (level - 1) / (2 * level) + edge < largest:
+        places += [(level - 1) / (2 * level) + edge, level / (2 * level + 2) - edge]
+        level += 1
+    parts = [_stair(case, activation, link, place) for place in places]
+    return prediction("limit", "exponent", places, parts)
 
 
 def _approach(power: float, stair: Prediction, runs: list[Trajectory], k: int) -> Finding:

@@ -8,6 +8,7 @@ from twolayer.experiments.one_step.isotropic import (
     ERROR_NAMES,
     Case,
     check_functions,
+    finer,
     finite_size,
     held,
     predictions,
@@ -87,8 +88,9 @@ def small_learning_rate_curve(
     case.check()
     rates = numbers("learning_rates", learning_rates, 0.0, 1e3)
     check_functions(activation, link)
+    places = finer(rates)
     theory = predictions(
-        activation, _RATES, rates, [_small_rate(case, activation, link, rate) for rate in rates]
+        activation, _RATES, places, [_small_rate(case, activation, link, rate) for rate in places]
     )
     runs = trajectories(
         activation,

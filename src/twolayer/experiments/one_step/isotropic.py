@@ -244,7 +244,8 @@ def held(
     from twolayer.compare import compare, student_factor
     from twolayer.outcomes import Finding
 
-    allowed = bias * np.abs(predicted.value)
+    expected = np.interp(measured.time, predicted.grid, predicted.value)
+    allowed = bias * np.abs(expected)
     found = compare(predicted, measured, tolerance=allowed)
     finished = sum(status == "finished" for status in measured.status)
     excess = np.abs(found.gap) - student_factor(finished) * found.error - allowed
@@ -252,8 +253,8 @@ def held(
     return Finding(
         predicted.name,
         statement,
-        float(predicted.value[worst]),
-        float(predicted.value[worst] + found.gap[worst]),
+        float(expected[worst]),
+        float(expected[worst] + found.gap[worst]),
         float(found.error[worst]),
         found.verdict,
         reference or predicted.reference,
@@ -281,6 +282,18 @@ def told_apart(
         verdict=turned.get(found.verdict, found.verdict),
         note=found.note,
     )
+
+
+def finer(grid: Sequence[float], points: int = 25) -> list[float]:
+    """The grid with equidistant points between its ends, for the line of a prediction.
+
+    Examples
+    --------
+    >>> finer([0.0, 3.0], 4)
+    [0.0, 1.0, 2.0, 3.0]
+    """
+    step = (grid[-1] - grid[0]) / (points - 1)
+    return sorted({*grid, *(grid[0] + step * k for k in range(1, points - 1))})
 
 
 def finite_size(dim: int) -> float:
