@@ -44,7 +44,7 @@ def learning_rate(dim: int, alpha: float, beta: float) -> float:
     >>> learning_rate(10_000, 0.5, 0.5)
     10.0
     """
-    return _size(dim) ** (_share("alpha", alpha) * _share("beta", beta))
+    return _size(dim) ** (check_share("alpha", alpha) * check_share("beta", beta))
 
 
 def data_strength(dim: int, alpha: float, beta: float) -> float:
@@ -55,7 +55,7 @@ def data_strength(dim: int, alpha: float, beta: float) -> float:
     >>> data_strength(10_000, 0.0, 0.5)
     100.0
     """
-    return _size(dim) ** (_share("beta", beta) * (1 - _share("alpha", alpha)))
+    return _size(dim) ** (check_share("beta", beta) * (1 - check_share("alpha", alpha)))
 
 
 def paper_degree(beta: float) -> Degree:
@@ -75,7 +75,7 @@ def paper_degree(beta: float) -> Degree:
     >>> paper_degree(0.5).assumptions[0].holds
     False
     """
-    beta = _share("beta", beta)
+    beta = check_share("beta", beta)
     reference = "demir2025asymptotic, Theorem 4"
     name = "beta strictly between two thresholds (l - 2)/(l - 1) and (l - 1)/l, Theorem 4"
     if beta == 1:
@@ -100,7 +100,7 @@ def capped_degree(beta: float) -> int:
     >>> [capped_degree(beta) for beta in (0.0, 0.6, 0.8, 1.0)]
     [1, 2, 4, 4]
     """
-    beta = _share("beta", beta)
+    beta = check_share("beta", beta)
     return min(_CAP, max(1, math.ceil(beta / (1 - beta + 1e-6))))
 
 
@@ -123,7 +123,7 @@ def needed_degree(alpha: float, beta: float) -> Degree:
     >>> needed_degree(0.5, 1.0).degree is None
     True
     """
-    alpha, beta = _share("alpha", alpha), _share("beta", beta)
+    alpha, beta = check_share("alpha", alpha), check_share("beta", beta)
     exponent = max(beta - 1, (beta * (1 - alpha) - 1) / 2)
     shrinks = exponent < -_ROUNDING
     degree = math.floor(_snapped(-1 / (2 * exponent))) if shrinks else None
@@ -141,7 +141,19 @@ def _snapped(ratio: float) -> float:
     return nearest if abs(ratio - nearest) <= _ROUNDING * max(1.0, ratio) else ratio
 
 
-def _share(name: str, value: float) -> float:
+def check_share(name: str, value: float) -> float:
+    """The number if it is one in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+
+    Examples
+    --------
+    >>> check_share("alpha", 1)
+    1.0
+    """
     real = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not (real and 0 <= value <= 1):
         message = f"Expected {name} as a number in [0, 1]. Received: {value!r}."
