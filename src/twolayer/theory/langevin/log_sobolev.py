@@ -97,14 +97,12 @@ def shear(output: float, inputs: float, slope: float) -> float:
     >>> shear(3.0, 5.0, 0.0)
     3.0
     """
-    if output <= 0 or inputs <= 0:
+    if output <= 0 or inputs <= 0 or math.isinf(slope):
         return 0.0
-    if math.isinf(slope):
-        return 0.0
-    trace = 1 / output + (1 + slope**2) / inputs
-    # its square minus four determinants, without cancellation
-    discriminant = (1 / output - (1 - slope**2) / inputs) ** 2 + 4 * slope**2 / inputs**2
-    return 2 / (trace + math.sqrt(discriminant))
+    # the eigenvalue in units of 1 / rho_w; its discriminant without cancellation
+    ratio, square = inputs / output, slope**2
+    discriminant = (ratio - 1 + square) ** 2 + 4 * square
+    return 2 * inputs / (ratio + 1 + square + math.sqrt(discriminant))
 
 
 def shear_constant(
