@@ -26,6 +26,8 @@ from twolayer.results import Result
 _SAMPLES = "samples for each dimension"
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from twolayer.dynamics.one_step import Errors
     from twolayer.networks import TwoLayerNetwork
     from twolayer.theory.one_step.errors import ErrorCurves
@@ -155,12 +157,29 @@ def _on_fixed_layer(case: Case, name: str, network: TwoLayerNetwork, progress) -
 
 
 def _from_moments(case: Case, ratios: list[float], network: TwoLayerNetwork) -> ErrorCurves:
-    """The deterministic equivalent on this layer, its moments by the activation's dual kernel."""
+    """The deterministic equivalent on this layer."""
+    from twolayer.theory.one_step.deterministic_equivalent import deterministic_equivalent
+
+    covariance, cross, second_moment = second_moments(network, case.noise_std)
+    return deterministic_equivalent(
+        covariance,
+        cross,
+        second_moment,
+        num_samples=[ratio * case.dim for ratio in ratios],
+        ridge=case.scaled_ridge / case.width,
+    )
+
+
+def second_moments(
+    network: TwoLayerNetwork, noise_std: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """``E phi phi^T``, ``E phi y`` and ``E y^2`` for isotropic x and ``y = s(x_1) + noise``.
+
+    Features and link have one activation s, so that all three are its dual kernel.
+    """
     import jax
     import jax.numpy as jnp
     import numpy as np
-
-    from twolayer.theory.one_step.deterministic_equivalent import deterministic_equivalent
 
     with jax.enable_x64(True):
         weights = jnp.asarray(np.asarray(network.W, dtype=np.float64))
@@ -172,15 +191,13 @@ def _from_moments(case: Case, ratios: list[float], network: TwoLayerNetwork) -> 
             gram,
             jnp.broadcast_to(lengths[None], gram.shape),
         )
-        one = jnp.ones_like(lengths)
-        cross = dual(lengths, weights[:, 0], one)
-        second_moment = float(network.activation.dual(*jnp.ones(3))) + case.noise_std**2
-    return deterministic_equivalent(
-        np.asarray(covariance) / case.width,
-        np.asarray(cross) / case.width**0.5,
-        second_moment,
-        num_samples=[ratio * case.dim for ratio in ratios],
-        ridge=case.scaled_ridge / case.width,
+        cross = dual(lengths, weights[:, 0], jnp.ones_like(lengths))
+        second_moment = float(dual(*jnp.ones((3, 1)))[0])
+    scale = float(network.scale)
+    return (
+        scale**2 * np.asarray(covariance),
+        scale * np.asarray(cross),
+        second_moment + noise_std**2,
     )
 
 
