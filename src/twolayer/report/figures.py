@@ -123,15 +123,15 @@ def _draw_convergence(axes: Axes, result: Result) -> None:
         colour = _COLOURS[k % len(_COLOURS)]
         axes.errorbar(
             convergence.sizes, convergence.gap, 2 * convergence.error, fmt="o", color=colour,
-            label=f"{convergence.name}: slope -{convergence.slope:.2f}"
+            label=f"{convergence.name}: slope {-convergence.slope:+.2f}"
             f" $\\pm$ {convergence.slope_error:.2f}",
         )  # fmt: skip
         reference = convergence.gap[0] * (convergence.sizes / convergence.sizes[0]) ** (
             -convergence.rate
         )
-        axes.plot(convergence.sizes, reference, "--", color=colour, alpha=0.6,
-                  label=f"slope -{convergence.rate:g}")  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="size", ylabel="gap between training and flow")
+        label = f"slope -{convergence.rate:g}" if convergence.rate else None
+        axes.plot(convergence.sizes, reference, "--", color=colour, alpha=0.6, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="size", ylabel="gap between training and theory")
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3, which="both")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twolayer.experiments.registry import Progress
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from twolayer.dynamics.one_step import Errors
-    from twolayer.outcomes import Finding, Prediction, Status, Trajectory
-    from twolayer.tasks import Classification, Regression
+    from twolayer.outcomes import Finding, Prediction, Trajectory
 
 NETWORK_GRID = "neurons for each sample"
 
@@ -81,13 +80,17 @@ class Problem:
     Attributes
     ----------
     task
-        Draws labelled samples.
+        Draws labelled samples: a task of the library, or a pair of classes of images.
     trace
         The trace of each component's covariance.
+    scale
+        The ``b`` of the Hermite model: standard deviation of a neuron's input under the bulk of
+        the data. By default the bulk is the identity part of the covariances.
     """
 
-    task: Regression | Classification
+    task: Any
     trace: float
+    scale: float | None = None
 
 
 def mixture_problem(
@@ -173,14 +176,28 @@ def model_errors(
     activation: str,
     *,
     width: int,
-    degree: int | None,
+    degree: int | tuple[int, ...] | None,
     draw: int = 0,
+    same_data: bool = True,
     progress: Callable[[float, float], object] | None = None,
 ) -> tuple[Errors, ...]:
-    """Errors of the network after one step, then of its Hermite model if a degree is given.
+    """Errors of the network after one step, then of its Hermite model of each degree given.
 
-    All trials see the same data. Single precision: its rounding is far below the spread of
-    the trials.
+    Single precision: its rounding is far below the spread of the trials. The same randomness
+    for every problem, width and activation: differences between them are differences of pairs.
+
+    Parameters
+    ----------
+    problem, setting, activation, width
+        What is trained on what.
+    degree
+        Degree of the Hermite model, or several, or ``None`` for the network alone.
+    draw
+        Which draw of networks and data.
+    same_data
+        Whether all trials see the same samples.
+    progress
+        Called after each trial.
     """
     import jax
     import numpy as np
@@ -193,8 +210,9 @@ def model_errors(
     from twolayer.networks import one_step_network
 
     function = activation_of(activation)
-    scale = float(np.sqrt(setting.dim / problem.trace))
-    equivalents = () if degree is None else (HermiteEquivalent.of(function, degree, scale=scale),)
+    scale = problem.scale or float(np.sqrt(setting.dim / problem.trace))
+    degrees = () if degree is None else (degree,) if isinstance(degree, int) else degree
+    equivalents = [HermiteEquivalent.of(function, part, scale=scale) for part in degrees]
     initial = partial(one_step_network, width, setting.dim, function, trace=problem.trace)
     return train_one_step(
         OneStep(
@@ -208,7 +226,7 @@ def model_errors(
         equivalents=equivalents,
         trials=setting.trials,
         key=jax.random.fold_in(jax.random.key(setting.seed), draw),
-        same_data=True,
+        same_data=same_data,
         progress=progress,
     )
 
@@ -220,29 +238,39 @@ def curves(
     errors: Sequence[tuple[Errors, Errors]],
     *,
     of: str = "generalization",
+    reference: str = "demir2025asymptotic, Theorem 4",
 ) -> tuple[Trajectory, Prediction, np.ndarray]:
     """The network's curve, the Hermite model's, and their paired gap ``[trials, grid]``."""
     import numpy as np
 
     from twolayer.numerics.montecarlo import mean_and_error
-    from twolayer.outcomes import Prediction, Trajectory
+    from twolayer.outcomes import Prediction
 
     network = np.stack([getattr(pair[0], of) for pair in errors], axis=1)
     model = np.stack([getattr(pair[1], of) for pair in errors], axis=1)
-    finite = np.all(np.isfinite(network) & np.isfinite(model), axis=1)
-    status: tuple[Status, ...] = tuple(
-        "finished" if good else "diverged" for good in finite.tolist()
-    )
     mean, error = mean_and_error(model)
-    places = np.asarray(grid, dtype=np.float64)
     return (
-        Trajectory(activation, places, network, status, grid_name=grid_name),
+        measured(activation, grid, network, grid_name),
         Prediction(
-            activation, places, mean, "asymptotic", "demir2025asymptotic, Theorem 4",
+            activation, np.asarray(grid, np.float64), mean, "asymptotic", reference,
             grid_name=grid_name, error=error,
         ),
         network - model,
     )  # fmt: skip
+
+
+def measured(
+    name: str, grid: Sequence[float], values: np.ndarray, grid_name: str = ""
+) -> Trajectory:
+    """A curve of ``values[trials, points]``; a trial that is not finite throughout diverged."""
+    import numpy as np
+
+    from twolayer.outcomes import Status, Trajectory
+
+    status: tuple[Status, ...] = tuple(
+        "finished" if good else "diverged" for good in np.all(np.isfinite(values), axis=1).tolist()
+    )
+    return Trajectory(name, np.asarray(grid, np.float64), values, status, grid_name=grid_name)
 
 
 def agreement(

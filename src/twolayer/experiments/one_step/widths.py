@@ -52,7 +52,13 @@ def _run(
     statement="At every width, the network after one gradient step generalizes like its Hermite "
     "model of finite degree.",
     reference="demir2025asymptotic, Theorem 4 and Figure 1a",
-    quick={"dim": 256, "num_samples": 256, "ratios": "0.5,1,3", "trials": 4},
+    quick={
+        "dim": 256,
+        "num_samples": 256,
+        "ratios": "1,3",
+        "trials": 6,
+        "activations": "relu,tanh",
+    },
 )
 def hermite_model_widths(
     *,
@@ -103,7 +109,13 @@ def hermite_model_widths(
     paper="one_step",
     statement="At every width, the training error with its penalty is that of the Hermite model.",
     reference="demir2025asymptotic, Theorem 4 and Figure 6",
-    quick={"dim": 256, "num_samples": 256, "ratios": "0.5,1,3", "trials": 4},
+    quick={
+        "dim": 256,
+        "num_samples": 256,
+        "ratios": "1,3",
+        "trials": 6,
+        "activations": "relu,tanh",
+    },
 )
 def hermite_model_training(
     *,
