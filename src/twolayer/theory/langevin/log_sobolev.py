@@ -94,7 +94,7 @@ def shear(output: float, inputs: float, slope: float) -> float:
 
     Examples
     --------
-    >>> shear(3.0, 5.0, 0.0)
+    >>> round(shear(3.0, 5.0, 0.0), 12)
     3.0
     """
     if output <= 0 or inputs <= 0 or math.isinf(slope):
