@@ -188,7 +188,9 @@ class Langevin(eqx.Module):
 
         def one(tick: Array, carry: tuple[State, Sums]) -> tuple[State, Sums]:
             state, sums = carry
-            key_noise, key_batch = jax.random.split(jax.random.fold_in(key, tick + 1))
+            key_noise = key_batch = jax.random.fold_in(key, tick + 1)
+            if self.batches is not None:
+                key_noise, key_batch = jax.random.split(key_noise)
             tau, scale = self._annealed(problem, tick.astype(dtype) * self.step.astype(dtype))
             gradient, reference, seen, visits = self._gradient(
                 problem, state, tick, size, key=key_batch

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from twolayer.dynamics.langevin.gradient import BLOCK_BYTES, SMALLEST_BLOCK, residuals
@@ -72,11 +72,12 @@ def begin(
     algorithm: Langevin,
     problem: FreeEnergy,
     particles: int | Particles,
-    keys: PRNGKeyArray,
+    keys: tuple[PRNGKeyArray, PRNGKeyArray],
 ) -> tuple[Particles, State]:
     """Particles and states before the first step, divided over the devices of the mesh.
 
-    They are drawn from the reference law if only their number is given.
+    The first keys are to draw them from the reference law, if only their number is given; the
+    second are those of the run.
     """
     return divided(
         _begin(algorithm, problem, divided(particles, algorithm.mesh), keys), algorithm.mesh
@@ -95,7 +96,7 @@ def march(
     """The states at each tick, and which of them have not exploded."""
     problem, keys = (replicated(part, algorithm.mesh) for part in (problem, keys))
     last, now, chunk = int(ticks[-1]), 0, 1
-    since = jnp.asarray(last - last // 2, jnp.int32)
+    since = jnp.asarray(last // 2, jnp.int32)
     healthy = np.ones(states.theta.W.shape[0], bool)
     for target in map(int, ticks):
         while now < target and healthy.any():
@@ -153,7 +154,7 @@ def divided(tree: Any, mesh: Mesh | None) -> Any:
     """The same arrays, their second axis divided over the mesh's first."""
     if mesh is None or isinstance(tree, int):
         return tree
-    sharding = NamedSharding(mesh, PartitionSpec(None, mesh.axis_names[0]))
+    sharding = _sharding(mesh, None, mesh.axis_names[0])
     return jax.tree.map(lambda x: jax.device_put(x, sharding), tree)
 
 
@@ -161,9 +162,16 @@ def replicated(tree: Any, mesh: Mesh | None) -> Any:
     """The same arrays, whole on each device of the mesh."""
     if mesh is None:
         return tree
-    sharding = NamedSharding(mesh, PartitionSpec())
     arrays, rest = eqx.partition(tree, eqx.is_array)
-    return eqx.combine(jax.tree.map(lambda x: jax.device_put(x, sharding), arrays), rest)
+    arrays = jax.tree.map(lambda x: jax.device_put(x, _sharding(mesh)), arrays)
+    return eqx.combine(arrays, rest)
+
+
+def _sharding(mesh: Mesh, *axes: str | None) -> NamedSharding:
+    """Of a mesh on which the compiler finds out by itself where sums over particles cross it."""
+    automatic = (AxisType.Auto,) * len(mesh.axis_names)
+    mesh = Mesh(mesh.devices, mesh.axis_names, axis_types=automatic)
+    return NamedSharding(mesh, PartitionSpec(*axes))
 
 
 def num_devices(mesh: Mesh | None) -> int:
@@ -176,16 +184,16 @@ def _begin(
     algorithm: Langevin,
     problem: FreeEnergy,
     particles: int | Particles,
-    keys: PRNGKeyArray,
+    keys: tuple[PRNGKeyArray, PRNGKeyArray],
 ) -> tuple[Particles, State]:
     def one(particles: Particles, key: PRNGKeyArray) -> State:
-        return algorithm.start(problem, particles, key=jax.random.fold_in(key, 1))
+        return algorithm.start(problem, particles, key=key)
 
     def draw(key: PRNGKeyArray) -> Particles:
-        return problem.reference(particles, key=jax.random.fold_in(key, 0))  # type: ignore[arg-type]
+        return problem.reference(particles, key=key)  # type: ignore[arg-type]
 
-    start = jax.vmap(draw)(keys) if isinstance(particles, int) else particles
-    return start, jax.vmap(one)(start, keys)
+    start = jax.vmap(draw)(keys[0]) if isinstance(particles, int) else particles
+    return start, jax.vmap(one)(start, keys[1])
 
 
 @eqx.filter_jit
@@ -202,7 +210,6 @@ def _advance(
     size = max(SMALLEST_BLOCK, BLOCK_BYTES // row)
 
     def one(state: State, key: PRNGKeyArray) -> tuple[State, Sums, Bool[Array, ""]]:
-        key = jax.random.fold_in(key, 1)
         state, sums = algorithm.advance(problem, state, ticks, key=key, block_size=size)
         largest = [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(state.theta)]
         return state, sums, jnp.max(jnp.stack(largest)) < _LARGEST  # false for NaN

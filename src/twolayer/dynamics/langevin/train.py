@@ -117,7 +117,8 @@ def train_langevin(
     with jax.enable_x64(dtype == jnp.float64), jax.default_matmul_precision("highest"):
         start = _side_by_side(particles, len(keys))
         algorithm, problem, start = cast((algorithm, problem, start), dtype)
-        healthy, states = begin(algorithm, problem, start, keys)
+        keys_start, keys = (jax.vmap(lambda k, j=j: jax.random.fold_in(k, j))(keys) for j in (0, 1))
+        healthy, states = begin(algorithm, problem, start, (keys_start, keys))
         try:
             for now, finite in march(algorithm, problem, states, ticks, keys, record, progress):
                 here, states = whole(problem, now.theta), now
