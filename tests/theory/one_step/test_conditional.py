@@ -449,7 +449,7 @@ def test_training_error_at_the_maximal_rate_needs_the_dependence_on_kappa():
     dim = 150
     step = MaximalStep("tanh", "sin", dim, 3.0, 20.0)
     ridge = 0.1 / dim
-    mean, sem = step.monte_carlo(dim, ridge, 150)
+    mean, sem = step.monte_carlo(dim, ridge, 80)
     network, task, directions = step.parts()
     found = three(conditional_equivalent(network, task, directions, num_samples=dim, ridge=ridge))
     assert np.all(

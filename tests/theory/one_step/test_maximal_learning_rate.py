@@ -229,6 +229,48 @@ def test_an_uneven_activation_is_told_to_go_elsewhere():
 
 
 @pytest.mark.parametrize(
+    ("activation", "changes"),
+    [
+        ("tanh", {"scaled_ridge": 1e-8}),  # on the interpolation peak
+        ("x", {"scaled_ridge": 1e-8}),
+        ("tanh", {"learning_rate": 1e3}),
+        ("tanh", {"step_ratio": 1e-3}),
+        ("tanh", {"width_ratio": 0.02}),
+        ("tanh", {"width_ratio": 50.0}),
+        ("tanh", {"sample_ratio": 1e4}),
+        ("erf", {"scaled_ridge": 1e6}),
+    ],
+)
+def test_extreme_ratios_converge(activation, changes):
+    """Every curve is finite, train <= objective <= test, and the objective at most E y^2 / 2."""
+    setting = {"learning_rate": 1.0, "step_ratio": 1.0, "width_ratio": 1.0, "sample_ratio": 1.0}
+    curves = maximal_learning_rate(
+        activation, "tanh", **(setting | {"scaled_ridge": 0.1} | changes)
+    )
+    test, train, objective = (
+        part.value[0] for part in (curves.test, curves.train, curves.objective)
+    )
+    assert curves.test.status == "finished"
+    assert 0 < train < objective < 0.3943 / 2
+    assert test > train
+
+
+def test_slope_of_the_objective_is_the_penalty():
+    """d objective / d ridge = |w|^2 / 2 = (objective - train) / ridge: the envelope theorem."""
+
+    def curve(ridge):
+        return maximal_learning_rate(
+            "tanh", "sin", learning_rate=2.0, step_ratio=2.0, width_ratio=1.5,
+            sample_ratio=1.0, scaled_ridge=ridge, noise_std=0.3,
+        )  # fmt: skip
+
+    ridge, step = 0.2, 1e-5
+    slope = (curve(ridge + step).objective.value - curve(ridge - step).objective.value) / (2 * step)
+    here = curve(ridge)
+    assert slope == pytest.approx((here.objective.value - here.train.value) / ridge, rel=1e-6)
+
+
+@pytest.mark.parametrize(
     ("activation", "link", "changes", "message"),
     [
         ("abs", "tanh", {}, "linear part"),

@@ -44,9 +44,8 @@ def conditional_equivalent(
     functions of ``network.W`` and not of its law, so that of one training run as well. With a
     Hermite equivalent as `activation` they are those of the model of Theorem 4.
 
-    Wrong where W itself was trained on the samples of the read-out, where few samples lie far out
-    along a strong spike (``m p_s`` below 1 at the nodes that make up the error), and where the
-    labels depend on the bulk by more than their linear part at fixed width.
+    Wrong where W was trained on the samples of the read-out, and rough where the error comes from
+    few samples far out along a strong spike.
 
     Parameters
     ----------

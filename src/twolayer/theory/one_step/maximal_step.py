@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import brentq
 
 from twolayer.activations import Activation
 from twolayer.numerics.precision import in_float64
@@ -32,7 +33,6 @@ from twolayer.theory.one_step.coefficients import (
 )
 
 _TINY = 1e-30  # imaginary step of exact derivatives
-_ROUNDS = 200_000
 
 
 @dataclass(frozen=True)
@@ -107,17 +107,17 @@ class Spectrum:
     ----------
     trace, trace_drop
         ``Tr (P P^T + tau)^{-1} / k`` and minus its derivative.
+    share
+        ``1 - tau trace``, without cancellation.
     teacher, teacher_drop
         ``z^T P^T (P P^T + tau)^{-1} P z`` and minus its derivative.
-    state
-        Where the next solution may start.
     """
 
     trace: float
     trace_drop: float
+    share: float
     teacher: float
     teacher_drop: float
-    state: Float[np.ndarray, "2"]
 
 
 def step_law(
@@ -236,14 +236,12 @@ def slopes_of(activation: Activation, z: Float[np.ndarray, " q"]) -> Float[np.nd
     return np.asarray(jax.jvp(activation, (points,), (jnp.ones_like(points),))[1])
 
 
-def bulk_spectrum(
-    law: StepLaw, psi: float, tau: float, state: Float[np.ndarray, "2"] | None = None
-) -> Spectrum:
+def bulk_spectrum(law: StepLaw, psi: float, tau: float) -> Spectrum:
     r"""Traces of the bulk, whose rows have the covariance ``(b^2 + s T) / d``.
 
-    With ``g = Tr (P P^T + tau)^{-1} tau / k`` and ``kappa = Tr (P^T P + tau)^{-1} / d``
+    With ``g = tau Tr (P P^T + tau)^{-1} / k`` and ``kappa = Tr (P^T P + tau)^{-1} / d``
 
-    .. math:: g = \frac{\psi g}{\psi g + 1 - \tau \kappa}, \qquad
+    .. math:: \psi (1 - g) = 1 - \tau \kappa, \qquad
        \frac1\kappa = \tau + \psi g b^2
           + \epsilon\, E \frac{y^2}{1 + y^2 \epsilon \kappa d / m_0}, \quad \epsilon = \psi g s.
 
@@ -256,48 +254,41 @@ def bulk_spectrum(
     >>> round(bulk.trace * (2 * bulk.trace + 2), 10)
     1.0
     """
-    state = np.array([1 / (1 + tau), 0.5]) if state is None else state
-    for _ in range(_ROUNDS):
-        kappa = 1 / _inverse_kappa(law, psi, tau, state)
-        g = psi * state[1] / (psi * state[1] + 1 - tau * kappa)
-        after = np.array([kappa, g])
-        change = np.max(np.abs(after / state - 1))
-        state = after
-        if change < 1e-14:
-            break
+    # In u = psi g below psi = 1 and u = tau kappa above: either is small where it matters.
+    least = max(0.0, 1 - psi)
 
-    def equations(tau: complex, state: np.ndarray) -> np.ndarray:
-        kappa, g = state
-        return np.array([
-            kappa * _inverse_kappa(law, psi, tau, state) - 1,
-            psi * (g - 1) + 1 - tau * kappa,
-        ])
+    def state(u: Any, tau: Any) -> tuple[Any, Any]:
+        return (u + least) / tau, (u + least - (1 - psi)) / psi if psi > 1 else u / psi
 
+    def excess(u: Any, tau: Any = tau) -> Any:
+        kappa, g = state(u, tau)
+        return kappa * _inverse_kappa(law, psi, tau, kappa, g) - 1
+
+    root: Any = brentq(excess, 0.0, min(1.0, psi), xtol=1e-300, rtol=np.float64(1e-15))
+    u = float(root)
     step = 1j * _TINY  # f(x + i h) has the imaginary part h f'(x), to rounding
-    columns = [np.imag(equations(tau, state + step * unit)) / _TINY for unit in np.eye(2)]
-    along_tau = np.imag(equations(tau + step, state)) / _TINY
-    motion = -np.linalg.solve(np.stack(columns, axis=1), along_tau)
-    moved = _teacher(law, psi, tau + step, state + step * motion)
+    slope = -np.imag(excess(u, tau + step)) / np.imag(excess(u + step))
+    moved, moved_tau = u + step * slope, tau + step
+    g, g_moved = state(u, tau)[1], state(moved, moved_tau)[1]
+    teacher = _teacher(law, psi, moved_tau, *state(moved, moved_tau))
     return Spectrum(
-        float(state[1] / tau),
-        float((state[1] / tau - motion[1]) / tau),
-        float(np.real(_teacher(law, psi, tau, state))),
-        float(-np.imag(moved) / _TINY),
-        state,
+        float(g / tau),
+        float(-np.imag(g_moved / moved_tau) / _TINY),
+        float((1 - least - u) / psi),
+        float(np.real(teacher)),
+        float(-np.imag(teacher) / _TINY),
     )
 
 
-def _inverse_kappa(law: StepLaw, psi: float, tau: complex, state: np.ndarray) -> Any:
-    kappa, g = state
+def _inverse_kappa(law: StepLaw, psi: float, tau: Any, kappa: Any, g: Any) -> Any:
     epsilon = psi * g * law.gradient
     squares = law.samples.y**2
     mean = law.samples.mean(squares / (1 + squares * (epsilon * kappa / law.step_ratio)))
     return tau + psi * g * law.initial + epsilon * mean
 
 
-def _teacher(law: StepLaw, psi: float, tau: complex, state: np.ndarray) -> Any:
+def _teacher(law: StepLaw, psi: float, tau: Any, kappa: Any, g: Any) -> Any:
     """``1 - tau z^T (P^T P + tau)^{-1} z``: samples with large y have large z . x as well."""
-    kappa, g = state
     y, across = law.samples.y, law.samples.across
     epsilon = psi * g * law.gradient
     share = epsilon * kappa / law.step_ratio
@@ -305,4 +296,5 @@ def _teacher(law: StepLaw, psi: float, tau: complex, state: np.ndarray) -> Any:
     spread = law.samples.mean(y**2 * (across**2 + law.alignment**2) * left)
     # v is the residuals' own direction, so sum_j y_j x_j has no part across it.
     own = share * law.samples.mean(y**3 * across * left) ** 2 / law.samples.mean(y**2 * left)
-    return 1 - tau / (tau + psi * g * law.initial + epsilon * (spread + own))
+    strength = psi * g * law.initial + epsilon * (spread + own)
+    return strength / (tau + strength)
