@@ -25,18 +25,41 @@ if TYPE_CHECKING:
     from twolayer.activations import sin as sin
     from twolayer.activations import softplus as softplus
     from twolayer.activations import tanh as tanh
+    from twolayer.activations.hermite_equivalent import HermiteEquivalent as HermiteEquivalent
     from twolayer.compare import compare as compare
     from twolayer.compare import compare_sizes as compare_sizes
+    from twolayer.datasets import ImagePair as ImagePair
+    from twolayer.datasets import fashion_mnist as fashion_mnist
+    from twolayer.datasets import gaussian_surrogate as gaussian_surrogate
+    from twolayer.datasets import image_pair as image_pair
     from twolayer.dynamics import SGD as SGD
     from twolayer.dynamics import GradientFlow as GradientFlow
     from twolayer.dynamics import Layerwise as Layerwise
+    from twolayer.dynamics import Logistic as Logistic
+    from twolayer.dynamics import OneStep as OneStep
+    from twolayer.dynamics import Ridge as Ridge
+    from twolayer.dynamics import first_layer_step as first_layer_step
+    from twolayer.dynamics import readout_errors as readout_errors
     from twolayer.dynamics import simulate as simulate
     from twolayer.dynamics import train_layerwise as train_layerwise
+    from twolayer.dynamics import train_one_step as train_one_step
+    from twolayer.dynamics.langevin import Halving as Halving
+    from twolayer.dynamics.langevin import Langevin as Langevin
+    from twolayer.dynamics.langevin import Minibatch as Minibatch
+    from twolayer.dynamics.langevin import train_langevin as train_langevin
+    from twolayer.free_energy import FreeEnergy as FreeEnergy
+    from twolayer.free_energy import Particles as Particles
+    from twolayer.free_energy import with_bias as with_bias
     from twolayer.inputs import Gaussian as Gaussian
+    from twolayer.inputs import GaussianMixture as GaussianMixture
+    from twolayer.inputs import spiked_mixture as spiked_mixture
     from twolayer.language import PolynomialSyntaxError as PolynomialSyntaxError
     from twolayer.language import parse_polynomial as parse_polynomial
+    from twolayer.losses import LogisticLoss as LogisticLoss
+    from twolayer.losses import SquareLoss as SquareLoss
     from twolayer.networks import TwoLayerNetwork as TwoLayerNetwork
     from twolayer.networks import mean_field_network as mean_field_network
+    from twolayer.networks import one_step_network as one_step_network
     from twolayer.outcomes import Assumption as Assumption
     from twolayer.outcomes import Comparison as Comparison
     from twolayer.outcomes import Convergence as Convergence
@@ -46,7 +69,18 @@ if TYPE_CHECKING:
     from twolayer.risks import EmpiricalRisk as EmpiricalRisk
     from twolayer.risks import PopulationRisk as PopulationRisk
     from twolayer.targets import Polynomial as Polynomial
+    from twolayer.targets import SingleIndex as SingleIndex
+    from twolayer.tasks import Classification as Classification
+    from twolayer.tasks import Dataset as Dataset
     from twolayer.tasks import Regression as Regression
+    from twolayer.theory.langevin import a_priori_certificate as a_priori_certificate
+    from twolayer.theory.langevin import certify_particles as certify_particles
+    from twolayer.theory.langevin import fokker_planck as fokker_planck
+    from twolayer.theory.langevin import parameter_grid as parameter_grid
+    from twolayer.theory.langevin import proximal_gibbs as proximal_gibbs
+    from twolayer.theory.langevin import rate_chain as rate_chain
+    from twolayer.theory.langevin import solve_dual as solve_dual
+    from twolayer.theory.langevin import trajectory_certificate as trajectory_certificate
     from twolayer.theory.learnability import certify as certify
     from twolayer.theory.learnability import certify_function as certify_function
     from twolayer.theory.learnability import verify as verify
@@ -54,28 +88,72 @@ if TYPE_CHECKING:
     from twolayer.theory.mean_field import escape_times as escape_times
     from twolayer.theory.mean_field import loss_lower_bound as loss_lower_bound
     from twolayer.theory.mean_field import mean_field_flow as mean_field_flow
+    from twolayer.theory.one_step.coefficients import UnitRows as UnitRows
+    from twolayer.theory.one_step.coefficients import centred as centred
+    from twolayer.theory.one_step.conditional import (
+        conditional_equivalent as conditional_equivalent,
+    )
+    from twolayer.theory.one_step.conditional_statistics import data_directions as data_directions
+    from twolayer.theory.one_step.deterministic_equivalent import (
+        deterministic_equivalent as deterministic_equivalent,
+    )
+    from twolayer.theory.one_step.maximal_learning_rate import (
+        maximal_learning_rate as maximal_learning_rate,
+    )
+    from twolayer.theory.one_step.random_features import (
+        random_features_ridge as random_features_ridge,
+    )
+    from twolayer.theory.one_step.regimes import needed_degree as needed_degree
+    from twolayer.theory.one_step.regimes import paper_degree as paper_degree
+    from twolayer.theory.one_step.small_learning_rate import first_layer_spike as first_layer_spike
+    from twolayer.theory.one_step.small_learning_rate import (
+        small_learning_rate as small_learning_rate,
+    )
+    from twolayer.theory.one_step.spike import gradient_spike as gradient_spike
+    from twolayer.theory.one_step.spike import norm_exponents as norm_exponents
+    from twolayer.theory.one_step.staircase import staircase_limit as staircase_limit
 
 _HOME = {
     "twolayer.activations": (
         "Activation", "FunctionActivation", "abs_", "activation_of", "cos", "cos_sin", "erf",
         "gelu", "relu", "sigmoid", "sin", "softplus", "tanh",
     ),
+    "twolayer.activations.hermite_equivalent": ("HermiteEquivalent",),
     "twolayer.compare": ("compare", "compare_sizes"),
+    "twolayer.datasets": ("ImagePair", "fashion_mnist", "gaussian_surrogate", "image_pair"),
     "twolayer.dynamics": (
-        "SGD", "GradientFlow", "Layerwise", "simulate", "train_layerwise",
+        "SGD", "GradientFlow", "Layerwise", "Logistic", "OneStep", "Ridge", "first_layer_step",
+        "readout_errors", "simulate", "train_layerwise", "train_one_step",
     ),
-    "twolayer.inputs": ("Gaussian",),
+    "twolayer.dynamics.langevin": ("Halving", "Langevin", "Minibatch", "train_langevin"),
+    "twolayer.free_energy": ("FreeEnergy", "Particles", "with_bias"),
+    "twolayer.inputs": ("Gaussian", "GaussianMixture", "spiked_mixture"),
     "twolayer.language": ("PolynomialSyntaxError", "parse_polynomial"),
-    "twolayer.networks": ("TwoLayerNetwork", "mean_field_network"),
+    "twolayer.losses": ("LogisticLoss", "SquareLoss"),
+    "twolayer.networks": ("TwoLayerNetwork", "mean_field_network", "one_step_network"),
     "twolayer.outcomes": ("Assumption", "Comparison", "Convergence", "Prediction", "Trajectory"),
     "twolayer.results": ("Result",),
     "twolayer.risks": ("EmpiricalRisk", "PopulationRisk"),
-    "twolayer.targets": ("Polynomial",),
-    "twolayer.tasks": ("Regression",),
+    "twolayer.targets": ("Polynomial", "SingleIndex"),
+    "twolayer.tasks": ("Classification", "Dataset", "Regression"),
+    "twolayer.theory.langevin": (
+        "a_priori_certificate", "certify_particles", "fokker_planck", "parameter_grid",
+        "proximal_gibbs", "rate_chain", "solve_dual", "trajectory_certificate",
+    ),
     "twolayer.theory.learnability": ("certify", "certify_function", "verify"),
     "twolayer.theory.mean_field": (
         "algorithm_one", "escape_times", "loss_lower_bound", "mean_field_flow",
     ),
+    "twolayer.theory.one_step.coefficients": ("UnitRows", "centred"),
+    "twolayer.theory.one_step.conditional": ("conditional_equivalent",),
+    "twolayer.theory.one_step.conditional_statistics": ("data_directions",),
+    "twolayer.theory.one_step.deterministic_equivalent": ("deterministic_equivalent",),
+    "twolayer.theory.one_step.maximal_learning_rate": ("maximal_learning_rate",),
+    "twolayer.theory.one_step.random_features": ("random_features_ridge",),
+    "twolayer.theory.one_step.regimes": ("needed_degree", "paper_degree"),
+    "twolayer.theory.one_step.small_learning_rate": ("first_layer_spike", "small_learning_rate"),
+    "twolayer.theory.one_step.spike": ("gradient_spike", "norm_exponents"),
+    "twolayer.theory.one_step.staircase": ("staircase_limit",),
 }  # fmt: skip
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
