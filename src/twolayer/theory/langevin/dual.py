@@ -14,6 +14,7 @@ with equality at the slopes of the optimum (derived here; the identity
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -231,13 +232,13 @@ def solve_dual(problem: FreeEnergy, *, tolerance: float = 1e-12) -> MeanFieldOpt
     if not tolerance > 0:
         message = f"Expected a positive tolerance. Received: {tolerance!r}."
         raise ValueError(message)
-    f, iterations = _feasible_start(problem), 0
+    f, iterations = feasible_start(problem), 0
     table = _Table(problem)
     last: MeanFieldOptimum | None = None
     for level in range(_FIRST_LEVEL, _LAST_LEVEL + 1):
         if last is not None and not table.refine(level, last.law):
             break
-        f, steps = _newton(problem, table, f)
+        f, steps = newton(problem, table.nodes, f)
         iterations += steps
         new = _optimum(problem, table, f, iterations, last)
         done = new.error <= tolerance
@@ -251,7 +252,7 @@ def solve_dual(problem: FreeEnergy, *, tolerance: float = 1e-12) -> MeanFieldOpt
     return last
 
 
-def _feasible_start(problem: FreeEnergy) -> Float[np.ndarray, "n k"]:
+def feasible_start(problem: FreeEnergy) -> Float[np.ndarray, "n k"]:
     """Zero outputs, or some closer to the labels where the law of those doesn't exist."""
     f = np.zeros((problem.num_samples, problem.num_outputs))
     for _ in range(200):
@@ -263,13 +264,16 @@ def _feasible_start(problem: FreeEnergy) -> Float[np.ndarray, "n k"]:
     return f
 
 
-def _newton(
-    problem: FreeEnergy, table: _Table, f: Float[np.ndarray, "n k"]
+def newton(
+    problem: FreeEnergy,
+    nodes: Callable[[ProximalGibbs], InputNodes],
+    f: Float[np.ndarray, "n k"],
 ) -> tuple[Float[np.ndarray, "n k"], int]:
+    """The outputs at which the dual on these nodes is largest, and how many steps it took."""
     n, tau = problem.num_samples, float(problem.temperature)
     for iteration in range(_MAX_ITERATIONS):
         gibbs = ProximalGibbs(problem, loss_slopes(problem, f))
-        averages = gibbs_averages(gibbs, table.nodes(gibbs), covariance=True)
+        averages = gibbs_averages(gibbs, nodes(gibbs), covariance=True)
         residual = (averages.outputs - f).reshape(-1)
         size = float(np.max(np.abs(residual)))
         if size <= _ROUNDING * (1 + float(np.max(np.abs(f)))):
@@ -280,7 +284,7 @@ def _newton(
         step = np.linalg.solve(jacobian, residual)
         slope = float((curvature * residual) @ step) / n
         value = _dual_value(problem, f, averages)
-        moved = _damped(problem, table, f, step.reshape(f.shape), (value, slope))
+        moved = _damped(problem, nodes, f, step.reshape(f.shape), (value, slope))
         if moved is None:
             return f, iteration
         f = moved
@@ -289,7 +293,7 @@ def _newton(
 
 def _damped(
     problem: FreeEnergy,
-    table: _Table,
+    nodes: Callable[[ProximalGibbs], InputNodes],
     f: np.ndarray,
     step: np.ndarray,
     value_and_slope: tuple[float, float],
@@ -302,7 +306,7 @@ def _damped(
         trial = f + length * step
         gibbs = ProximalGibbs(problem, loss_slopes(problem, trial))
         if normalisability(gibbs).holds:
-            averages = gibbs_averages(gibbs, table.nodes(gibbs))
+            averages = gibbs_averages(gibbs, nodes(gibbs))
             increase = _dual_value(problem, trial, averages) - value
             if increase >= 1e-4 * length * slope - rounding:
                 return trial if np.any(trial != f) else None

@@ -90,6 +90,16 @@ class ProximalGibbs:
         """Log-density of w against the reference ``N(0, (tau / lw) I)``, unnormalised."""
         return self.output.log_tilt(self.field(w)).sum(axis=1)
 
+    def log_tilt_and_gradient(
+        self, w: Float[np.ndarray, "q p"]
+    ) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, "q p"]]:
+        """The tilt and its gradient, ``-E[u | w] . dg / dw / tau``."""
+        x = inputs(self.problem)
+        output = self.output.moments(self.field(w))
+        pull = feature_slopes(self.problem, w) * (output.mean @ self.slopes.T)
+        scale = float(self.problem.temperature) * self.problem.num_samples
+        return output.log_tilt.sum(axis=1), -pull @ x / scale
+
     def log_density(self, w: Float[np.ndarray, "q p"]) -> Float[np.ndarray, " q"]:
         """Log-density of w, unnormalised: the tilt minus ``lw |w|^2 / (2 tau)``."""
         w = np.asarray(w, dtype=np.float64)
@@ -129,8 +139,8 @@ def _values(problem: FreeEnergy, z: np.ndarray) -> np.ndarray:
 def feature_slopes(problem: FreeEnergy, w: Float[np.ndarray, "q p"]) -> Float[np.ndarray, "q n"]:
     """``s'(w . x_i)`` in double precision."""
     z = jnp.asarray(np.asarray(w, dtype=np.float64) @ inputs(problem).T)
-    slope = jax.vmap(jax.grad(problem.activation))  # type: ignore[arg-type]
-    return np.asarray(slope(z.reshape(-1))).reshape(z.shape)
+    _, slope = jax.jvp(problem.activation, (z,), (jnp.ones_like(z),))
+    return np.asarray(slope)
 
 
 def particle_outputs(problem: FreeEnergy, particles: Particles) -> Float[np.ndarray, "n k"]:
