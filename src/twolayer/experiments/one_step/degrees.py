@@ -144,7 +144,7 @@ def _enough(
     """The gap at the largest size is within the tolerance."""
     name = f"degree {degree} at strength {setting.beta:g}"
     statement = f"At weighting {setting.alpha:g} and strength {setting.beta:g} the Hermite model "
-    statement += f"of degree {degree} generalizes like the network: the relative gap vanishes."
+    statement += f"of degree {degree} generalizes like the network."
     note = f"{_shrinkage(size, shrinking)}; {_TOLERANCE:.0%} allowed for finite size"
     return within(name, statement, _REFERENCE, gaps[-1], _TOLERANCE, note)
 

@@ -78,8 +78,14 @@ class Curve:
         """Whether network and model agree at every point, or at those that are marked."""
         import numpy as np
 
+        from twolayer.outcomes import Finding
+
         name = f"Hermite model, {self.activation}"
         marked = np.ones(self.gap.shape[1], bool) if where is None else np.asarray(where)
+        if not np.any(marked):
+            nothing, reference = float("nan"), self.prediction.reference
+            note = "no point is judged"
+            return Finding(name, statement, nothing, nothing, nothing, "undecided", reference, note)
         trajectory = replace(
             self.trajectory, time=self.trajectory.time[marked], value=self.errors[:, marked]
         )
