@@ -30,6 +30,7 @@ from twolayer.theory.langevin.importance import (
     importance_units,
     skewed_upper_limit,
     tail_index,
+    trusted_tail_index,
 )
 from twolayer.theory.langevin.normalisability import normalisability
 from twolayer.theory.langevin.proximal_gibbs import (
@@ -42,7 +43,6 @@ from twolayer.theory.langevin.tempering import annealed_units, tempered_sample
 Method = Literal["importance", "annealed"]
 _LEAST_NODES = 100
 _LEAST_EFFECTIVE = 400.0  # nodes that must carry the averages
-_LARGEST_TAIL_INDEX = 0.7
 _CLOUD = 1000  # points around which nodes are drawn
 _RUNS = 20  # independent annealed runs
 _LEAST_EFFECTIVE_RUNS = 10.0
@@ -73,7 +73,7 @@ class DualityCertificate:
     effective_outputs
         The same for the outputs.
     tail_index
-        Of the largest weights; 0.7 is the most that is trusted.
+        Of the largest weights, of which 0.7 at most is trusted; minus infinity for runs.
     valid
         Whether the sampling can be trusted.
     reason
@@ -246,9 +246,9 @@ def _diagnosis_of_nodes(
     reason, valid = f"effective sample size {least:.0f} of {len(weights)} {at}", True
     if least < _LEAST_EFFECTIVE:
         reason, valid = f"{reason} is below {_LEAST_EFFECTIVE:.0f}", False
-    elif index > _LARGEST_TAIL_INDEX:
-        reason = f"tail index {index:.2f} of the weights {at} is above {_LARGEST_TAIL_INDEX}"
-        valid = False
+    elif index > trusted_tail_index(len(weights)):
+        most = trusted_tail_index(len(weights))
+        reason, valid = f"tail index {index:.2f} of the weights {at} is above {most:.2f}", False
     if not valid:
         reason = f"no certificate: {reason}; take more nodes, or method 'annealed'"
     return _Diagnosis(effective, of_outputs, index, valid, reason)

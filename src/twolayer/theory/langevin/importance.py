@@ -69,6 +69,17 @@ def chunks(
         yield slice(start, start + count), proposal.sample(count, np.random.default_rng(child))
 
 
+def defensive_mixture(gibbs: ProximalGibbs, cloud: Float[np.ndarray, "N p"]) -> Proposal:
+    """The proposal around a cloud, mirrored where w and -w have the same density.
+
+    They have if the feature is odd or even and the output weight can have either sign.
+    """
+    facts = gibbs.problem.activation.facts
+    if gibbs.problem.output != "fixed" and -1 in {facts.even_degree, facts.odd_degree}:
+        cloud = np.concatenate([cloud, -cloud])
+    return Proposal(cloud, float(gibbs.problem.temperature) / float(gibbs.problem.input_decay))
+
+
 class SampledUnits(NamedTuple):
     """Independent units, nodes or runs, that estimate averages under a proximal Gibbs law.
 
@@ -104,9 +115,7 @@ def importance_units(
 
     Two passes over the same nodes, a thousand at a time; a few numbers a node are kept.
     """
-    cloud = np.concatenate([cloud, -cloud]) if symmetric(gibbs) else cloud
-    variance = float(gibbs.problem.temperature) / float(gibbs.problem.input_decay)
-    proposal = Proposal(cloud, variance)
+    proposal = defensive_mixture(gibbs, cloud)
     log_weights, sizes = np.empty(num_nodes), np.empty(num_nodes)
     total, top = np.zeros(gibbs.slopes.shape), -math.inf
     for part, w in chunks(proposal, num_nodes, seed):
@@ -151,18 +160,11 @@ def effective_size(weights: Float[np.ndarray, " u"]) -> float:
     return float(weights.sum() ** 2) / squares if squares > 0 else 0.0
 
 
-def symmetric(gibbs: ProximalGibbs) -> bool:
-    """Whether w and -w have the same density: an odd or even feature, an output of either sign."""
-    facts = gibbs.problem.activation.facts
-    return gibbs.problem.output != "fixed" and -1 in {facts.even_degree, facts.odd_degree}
-
-
 def tail_index(weights: Float[np.ndarray, " q"]) -> float:
     """The index k of the generalised Pareto law fitted to the largest weights.
 
-    Above 0.7 a mean of this size is not to be trusted: vehtari2024pareto, whose estimate of k
-    (after Zhang and Stephens) and number of tail weights ``min(q / 5, 3 sqrt(q))`` are used.
-    Minus infinity where the largest weights are equal.
+    vehtari2024pareto, whose estimate of k (after Zhang and Stephens) and number of tail weights
+    ``min(q / 5, 3 sqrt(q))`` are used. Minus infinity where the largest weights are equal.
 
     Examples
     --------
@@ -188,6 +190,17 @@ def tail_index(weights: Float[np.ndarray, " q"]) -> float:
     shape = float(np.mean(np.log1p(-rate * excess)))
     # a weak prior towards 1/2 with the weight of ten observations
     return (num_tail * shape + 10 * 0.5) / (num_tail + 10)
+
+
+def trusted_tail_index(num_weights: int) -> float:
+    """The largest index at which a mean of so many weights is trusted: vehtari2024pareto, (13).
+
+    Examples
+    --------
+    >>> trusted_tail_index(100), trusted_tail_index(100_000)
+    (0.5, 0.7)
+    """
+    return min(1 - 1 / math.log10(num_weights), 0.7)
 
 
 def skewed_upper_limit(values: Float[np.ndarray, " q"], quantile: float) -> float:

@@ -10,7 +10,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from twolayer.free_energy import FreeEnergy
 from twolayer.theory.langevin.dual import feasible_start, newton
-from twolayer.theory.langevin.importance import effective_size
+from twolayer.theory.langevin.importance import defensive_mixture, effective_size
 from twolayer.theory.langevin.normalisability import normalisability
 from twolayer.theory.langevin.proximal_gibbs import ProximalGibbs, features, loss_slopes
 from twolayer.theory.langevin.quadrature import LARGEST_TABLE, InputNodes
@@ -20,18 +20,21 @@ from twolayer.theory.langevin.tempering import (
     tempered_sample,
 )
 
+_FAR_SIGHTED = 2  # rounds on nodes around a sample
+_CLOUD = 1000
 _EFFECTIVE = 0.5
 _SHORTEST = 2.0**-20
 
 
 def sampled_optimum_slopes(
-    problem: FreeEnergy, *, num_nodes: int = 5_000, max_rounds: int = 50, key: PRNGKeyArray
+    problem: FreeEnergy, *, num_nodes: int = 5_000, max_rounds: int = 20, key: PRNGKeyArray
 ) -> Float[np.ndarray, "n k"]:
     r"""Slopes close to those of the optimum, in any dimension: for `certify_particles`.
 
-    Newton's method on the dual with a sample of the current proximal Gibbs law in place of
-    quadrature. It goes towards the optimum on these nodes for as long as they keep half of their
-    effective size for the new law; the sample is then moved to that law, and so on, until a whole
+    Newton's method on the dual with samples in place of quadrature. First on nodes drawn around a
+    sample of the current proximal Gibbs law, which see farther; then on a sample itself, whose
+    weights are even in any dimension, as far towards the optimum on it as half of its effective
+    size is kept for the new law. The sample is then moved to that law, and so on until a whole
     step was taken twice. The dual's value on the nodes is worthless, for the slopes fit them:
     `certify_particles` has fresh ones. The gap of the slopes is of order n / nodes. Derived here.
 
@@ -59,6 +62,9 @@ def sampled_optimum_slopes(
         raise ValueError(message)
     rng = np.random.default_rng([int(word) for word in np.ravel(jax.random.key_data(key))])
     f = feasible_start(problem)
+    for _ in range(_FAR_SIGHTED):
+        nodes = _around(ProximalGibbs(problem, loss_slopes(problem, f)), num_nodes, rng)
+        f, _ = newton(problem, lambda _, fixed=nodes: fixed, f)
     gibbs = ProximalGibbs(problem, loss_slopes(problem, f))
     sample = tempered_sample(gibbs, num_nodes, rng)
     whole = 0
@@ -73,6 +79,15 @@ def sampled_optimum_slopes(
             break
         sample = retargeted_sample(gibbs, sample, before, rng)
     return gibbs.slopes
+
+
+def _around(gibbs: ProximalGibbs, num_nodes: int, rng: np.random.Generator) -> InputNodes:
+    """Nodes of the defensive mixture around a tempered sample."""
+    cloud = tempered_sample(gibbs, min(num_nodes, _CLOUD), rng).w
+    proposal = defensive_mixture(gibbs, cloud)
+    w = proposal.sample(num_nodes, rng)
+    log_weights = proposal.log_ratio(w) - math.log(num_nodes)
+    return InputNodes(w, features(gibbs.problem, w), log_weights)
 
 
 def _nodes(gibbs: ProximalGibbs, sample: Tempered) -> InputNodes:
