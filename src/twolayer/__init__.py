@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from twolayer.theory.one_step.deterministic_equivalent import (
         deterministic_equivalent as deterministic_equivalent,
     )
+    from twolayer.theory.one_step.errors import ErrorCurves as ErrorCurves
     from twolayer.theory.one_step.maximal_learning_rate import (
         maximal_learning_rate as maximal_learning_rate,
     )
@@ -148,6 +149,7 @@ _HOME = {
     "twolayer.theory.one_step.conditional": ("conditional_equivalent",),
     "twolayer.theory.one_step.conditional_statistics": ("data_directions",),
     "twolayer.theory.one_step.deterministic_equivalent": ("deterministic_equivalent",),
+    "twolayer.theory.one_step.errors": ("ErrorCurves",),
     "twolayer.theory.one_step.maximal_learning_rate": ("maximal_learning_rate",),
     "twolayer.theory.one_step.random_features": ("random_features_ridge",),
     "twolayer.theory.one_step.regimes": ("needed_degree", "paper_degree"),

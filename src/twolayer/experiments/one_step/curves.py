@@ -223,9 +223,9 @@ def random_features_curve(
 ) -> Result:
     """Random features of isotropic inputs against the theory of their equivalent noisy features.
 
-    What gerace2020generalisation and mei2022generalization derive by other routes; the closed
-    form here is ours. The largest dimension is held against it, and the gap of all dimensions must
-    shrink. What it must refuse is the theory of linear features.
+    The setting of gerace2020generalisation; the closed form here is ours. The largest dimension is
+    held against it, and the gap of all dimensions must shrink. What it must refuse is the theory of
+    linear features.
 
     Parameters
     ----------
