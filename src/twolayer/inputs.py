@@ -144,7 +144,7 @@ class GaussianMixture(Inputs):
             message = "Expected proportions in [0, 1] that add up to 1. "
             message += f"Received: {rho.tolist()}."
             raise ValueError(message)
-        gram = np.einsum("crd,csd->crs", directions, directions)
+        gram = directions @ np.swapaxes(directions, 1, 2)
         if directions.size and np.max(np.abs(gram - np.eye(gram.shape[-1]))) > 1e-4:
             message = "Expected orthonormal directions within each component. Received: others; "
             message += "orthonormalise them, or use GaussianMixture.from_covariances."

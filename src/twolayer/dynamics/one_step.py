@@ -36,11 +36,13 @@ class OneStep(eqx.Module):
     readout
         `Ridge` or `Logistic`, with its penalty.
     num_samples
-        The m of either layer.
+        The m of the read-out, and of the step unless `num_step_samples` is given.
     num_test
         Fresh samples that measure the generalization error.
     steps
         Gradient steps on the first layer; 0 for random features.
+    num_step_samples
+        Samples of the step, where they are not as many as the read-out's.
 
     Raises
     ------
@@ -54,9 +56,12 @@ class OneStep(eqx.Module):
     num_samples: int = eqx.field(static=True)
     num_test: int = eqx.field(static=True)
     steps: int = eqx.field(static=True, default=1)
+    num_step_samples: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         check_positive(num_samples=self.num_samples, num_test=self.num_test)
+        if self.num_step_samples is not None:
+            check_positive(num_step_samples=self.num_step_samples)
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 0:
             message = f"Expected steps to be a whole number from 0 on. Received: {self.steps!r}."
             raise ValueError(message)
@@ -71,7 +76,8 @@ class Errors(NamedTuple):
     generalization
         Mean loss on fresh samples: half the mean square for `Ridge`.
     generalization_error
-        Its standard error from the finite number of test samples.
+        Its standard error from the finite number of test samples, taken as independent; too
+        large where a mixture is balanced and the components' losses differ.
     training
         What was minimised: mean loss on the training samples plus penalty.
     residual
@@ -282,7 +288,8 @@ def train_one_step(
         network = initial(key=key_network)
         key_step, key_readout = jax.random.split(data)
         fresh = cast(task, network.W.dtype)
-        x, y = _sample(fresh, algorithm.num_samples, key_step, network.W.dtype)
+        size = algorithm.num_step_samples or algorithm.num_samples
+        x, y = _sample(fresh, size, key_step, network.W.dtype)
         for _ in range(algorithm.steps):
             network = _step(network, x, y, algorithm.learning_rate)
         errors = readout_errors(
