@@ -19,8 +19,8 @@ from twolayer.dynamics.langevin import (
     Underdamped,
     risk_gradient,
 )
-from twolayer.dynamics.langevin.integrators import as_integrator
-from twolayer.dynamics.langevin.langevin import potential_gradient
+from twolayer.dynamics.langevin.integrators import Integrator, as_integrator
+from twolayer.dynamics.langevin.langevin import potential_gradient, whole
 from twolayer.free_energy import FreeEnergy, Particles
 
 TAU = 0.1
@@ -151,6 +151,19 @@ def flat(theta):
     return jnp.concatenate([theta.a.ravel(), theta.W.ravel()])
 
 
+class NoiseFree(Integrator):
+    """Plain gradient descent, which compiles in half the time."""
+
+    def start(self, theta, temperature, *, key):
+        return None
+
+    def move(self, theta, memory, gradient, step, temperature, *, key):
+        return jax.tree.map(lambda x, g: x - step * g, theta, gradient), memory
+
+    def largest_step(self, curvature):
+        return 2 / curvature
+
+
 def steps_of(batches, *, distance=1.0, tick=1):
     """The displacements of one noise-free step for many keys, and that of all samples."""
     keys = jax.random.split(jax.random.key(1), 3)
@@ -158,7 +171,7 @@ def steps_of(batches, *, distance=1.0, tick=1):
     problem = FreeEnergy(x, y, tanh, 0.3, 0.4, TAU)
     theta, other = (problem.reference(4, key=key) for key in keys[1:])
     other = jax.tree.map(lambda p, q: p + distance * (q - p), theta, other)
-    algorithm = Langevin(0.1, "euler_maruyama", temperature=0.0, batches=batches)
+    algorithm = Langevin(0.1, NoiseFree(), batches=batches)
     state = algorithm.start(problem, theta, key=keys[1])
     if batches.anchored:
         there = eqx.filter_jit(risk_gradient)(problem, other).gradient
@@ -168,6 +181,31 @@ def steps_of(batches, *, distance=1.0, tick=1):
     )
     full = eqx.filter_jit(potential_gradient)(problem, theta)
     return np.asarray(found), -0.1 * np.asarray(flat(full))
+
+
+@pytest.mark.parametrize(("output", "outputs"), [("fixed", 1), ("clipped", 2)])
+def test_a_step_follows_the_potential(output, outputs):
+    """Without noise, along its gradient; fixed output weights don't move."""
+    keys = jax.random.split(jax.random.key(2), 4)
+    x, y = jax.random.normal(keys[0], (5, 2)), jax.random.normal(keys[1], (5, outputs))
+    problem = FreeEnergy(x, y, tanh, 0.3, 0.4, TAU, output=output, bound=1.5)
+    a, W = jax.random.normal(keys[2], (4, outputs)), jax.random.normal(keys[3], (4, 2))
+
+    def potential(particles):
+        decay = 0.0 if output == "fixed" else 0.3 * jnp.sum(particles.a**2) / 2
+        return 4 * problem.risk(particles) + decay + 0.4 * jnp.sum(particles.W**2) / 2
+
+    algorithm = Langevin(0.1, NoiseFree())
+    state = algorithm.start(problem, Particles(a, W), key=keys[0])
+    ticks = tuple(jnp.asarray(t) for t in (0, 1, 0))
+    after, _ = eqx.filter_jit(algorithm.advance)(problem, state, ticks, key=keys[0])
+    gradient = eqx.filter_jit(jax.grad(potential))(Particles(a, W))
+    assert_allclose(after.theta.W, W - 0.1 * gradient.W, loss=1e-6)
+    if output == "fixed":
+        assert after.theta.a is None
+        assert whole(problem, after.theta).a.tolist() == [[1.5]] * 4
+    else:
+        assert_allclose(after.theta.a, a - 0.1 * gradient.a, loss=1e-6)
 
 
 def test_batches_are_unbiased():
