@@ -16,7 +16,7 @@ INTEGRATORS = ("leimkuhler_matthews", "euler_maruyama", "underdamped")
     statement="Leimkuhler-Matthews steps leave no measurable bias where Euler-Maruyama steps of "
     "the same cost and size do.",
     reference="derived here",
-    quick={"steps": "0.4,0.8", "horizon": 400.0, "seeds": 6},
+    quick={"steps": "0.8", "horizon": 600.0, "seeds": 6, "width": 1000},
 )
 def integrator_bias(
     *,
@@ -126,7 +126,7 @@ def integrator_bias(
     statement="The stationary risk of N particles exceeds the optimum's by a constant over N, "
     "which the covariance at the optimum gives.",
     reference="derived here; the O(1/N) error as in nitanda2024improved",
-    quick={"widths": "5,10", "horizon": 4000.0, "seeds": 64},
+    quick={"widths": "5,10", "horizon": 2000.0, "seeds": 64},
 )
 def particle_error(
     *,

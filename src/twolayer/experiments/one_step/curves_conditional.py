@@ -73,7 +73,7 @@ class MixtureCase:
     "and of its Hermite model are functions of its weights and of the data's few directions.",
     reference="derived here, on the equivalence of demir2025asymptotic, Theorem 3",
     quick={
-        "cases": "regression relu 0.74 0.5 100; regression tanh 1 0 100; classes relu 1 0 100",
+        "cases": "regression relu 0.74 0.5 100; classes relu 1 0 100",
         "dim": 200, "num_samples": 200, "trials": 24, "points": 128,
     },
 )  # fmt: skip
