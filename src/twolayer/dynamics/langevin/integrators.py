@@ -70,7 +70,8 @@ class LeimkuhlerMatthews(Integrator):
     r"""``theta - step * grad V + sqrt(tau step / 2) (xi_k + xi_{k+1})``, noise used twice.
 
     The same cost as Euler-Maruyama and a stationary law whose error is of the second order in
-    the step; it is exact for a quadratic potential (leimkuhler2013rational). On the way to
+    the step (leimkuhler2013rational); for a quadratic potential it is exact at any stable step
+    (derived here: the noise that a step shares with the next cancels the excess). On the way to
     stationarity it is of the first order, as Euler-Maruyama is.
     """
 
