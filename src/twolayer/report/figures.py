@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette: distinct for colour-blind readers and in grey.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DECADES = 1000  # the range of logarithmic colours
 _DASHES = {"exact": "-", "asymptotic": "-", "upper": "--", "lower": "--"}
 
 
@@ -146,7 +147,9 @@ def _draw_diagram(diagram: PhaseDiagram, axes: Axes, result: Result) -> None:
     value, norm = np.ma.masked_invalid(value), None
     positive = value[value > 0].compressed()
     if diagram.logarithmic and positive.size and value.min() >= 0:
-        value, norm = np.ma.maximum(value, positive.min()), LogNorm()  # 0 in the lowest colour
+        # Zeros and what is next to them, by chance mostly, share the lowest colour.
+        lowest = max(positive.min(), positive.max() / _DECADES)
+        value, norm = np.ma.maximum(value, lowest), LogNorm()
     axes.set(xlabel=diagram.column_name, ylabel=diagram.row_name)
     axes.set_title(diagram.name, fontsize=9)
     drawing = axes.get_figure(root=True)
