@@ -33,10 +33,10 @@ def check_finite(**parts: Array) -> None:
     """
     for name, part in parts.items():
         try:
-            finite = bool(jnp.all(jnp.isfinite(part)))
-        except jax.errors.ConcretizationTypeError:
+            finite = np.isfinite(np.asarray(part))  # not JAX's, which compiles for each shape
+        except jax.errors.TracerArrayConversionError:
             return
-        if not finite:
+        if not np.all(finite):
             message = f"Expected finite {name}. Received: NaN or infinity among them; "
             message += "drop or replace them."
             raise ValueError(message)
