@@ -31,7 +31,7 @@ _REFERENCE = "demir2025asymptotic, Theorem 4; degrees for alpha > 0 derived here
     statement="Where labels depend on the data's spikes, the Hermite model of the needed degree "
     "generalizes like the network, and that of one degree less does not, the less the larger.",
     reference="demir2025asymptotic, Theorem 4; the negative control is derived here",
-    quick={"dims": "64,256", "trials": 8},
+    quick={"dims": "64,256", "betas": "0.6", "trials": 8},
 )
 def aligned_degree(
     *,
