@@ -44,8 +44,8 @@ Method = Literal["importance", "annealed"]
 _LEAST_NODES = 100
 _LEAST_EFFECTIVE = 400.0  # nodes that must carry the averages
 _CLOUD = 1000  # points around which nodes are drawn
-_RUNS = 20  # independent annealed runs
-_LEAST_EFFECTIVE_RUNS = 10.0
+_RUNS = 50  # independent annealed runs
+_LEAST_EFFECTIVE_RUNS = 40.0
 _LEAST_ACCEPTANCE = 0.05
 
 

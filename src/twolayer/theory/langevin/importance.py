@@ -237,4 +237,5 @@ def bounded_upper_limit(
     if math.isinf(log_range):
         return math.inf
     near = float(weights.mean()) + math.sqrt(2 * float(weights.var(ddof=1)) * log_two / m)
-    return float(np.logaddexp(math.log(near), log_range + math.log(7 * log_two / (3 * (m - 1)))))
+    rest = log_range + math.log(7 * log_two / (3 * (m - 1)))
+    return float(np.logaddexp(math.log(near), rest)) if near > 0 else rest

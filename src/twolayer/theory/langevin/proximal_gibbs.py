@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
+from twolayer.activations import Activation
 from twolayer.free_energy import FreeEnergy, Particles
 from twolayer.numerics.precision import in_float64
 from twolayer.theory.langevin.activation_bounds import ActivationBounds, activation_bounds
@@ -95,8 +97,9 @@ class ProximalGibbs:
     ) -> tuple[Float[np.ndarray, " q"], Float[np.ndarray, "q p"]]:
         """The tilt and its gradient, ``-E[u | w] . dg / dw / tau``."""
         x = inputs(self.problem)
-        output = self.output.moments(self.field(w))
-        pull = feature_slopes(self.problem, w) * (output.mean @ self.slopes.T)
+        s, slopes = _both(self.problem, np.asarray(w, dtype=np.float64) @ x.T)
+        output = self.output.moments(s @ self.slopes / len(x))
+        pull = slopes * (output.mean @ self.slopes.T)
         scale = float(self.problem.temperature) * self.problem.num_samples
         return output.log_tilt.sum(axis=1), -pull @ x / scale
 
@@ -130,17 +133,30 @@ def features(problem: FreeEnergy, w: Float[np.ndarray, "q p"]) -> Float[np.ndarr
     return _values(problem, np.asarray(w, dtype=np.float64) @ inputs(problem).T)
 
 
-@in_float64
-def _values(problem: FreeEnergy, z: np.ndarray) -> np.ndarray:
-    return np.asarray(problem.activation(jnp.asarray(z)))
-
-
-@in_float64
 def feature_slopes(problem: FreeEnergy, w: Float[np.ndarray, "q p"]) -> Float[np.ndarray, "q n"]:
     """``s'(w . x_i)`` in double precision."""
-    z = jnp.asarray(np.asarray(w, dtype=np.float64) @ inputs(problem).T)
-    _, slope = jax.jvp(problem.activation, (z,), (jnp.ones_like(z),))
-    return np.asarray(slope)
+    return _both(problem, np.asarray(w, dtype=np.float64) @ inputs(problem).T)[1]
+
+
+@in_float64
+def _values(problem: FreeEnergy, z: np.ndarray) -> np.ndarray:
+    return np.asarray(_activate(problem.activation, jnp.asarray(z)))
+
+
+@in_float64
+def _both(problem: FreeEnergy, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    value, slope = _activate_with_slope(problem.activation, jnp.asarray(z))
+    return np.asarray(value), np.asarray(slope)
+
+
+@eqx.filter_jit
+def _activate(activation: Activation, z: Array) -> Array:
+    return activation(z)
+
+
+@eqx.filter_jit
+def _activate_with_slope(activation: Activation, z: Array) -> tuple[Array, Array]:
+    return jax.jvp(activation, (z,), (jnp.ones_like(z),))
 
 
 def particle_outputs(problem: FreeEnergy, particles: Particles) -> Float[np.ndarray, "n k"]:

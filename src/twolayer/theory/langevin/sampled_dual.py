@@ -92,7 +92,9 @@ def _around(gibbs: ProximalGibbs, num_nodes: int, rng: np.random.Generator) -> I
 
 def _nodes(gibbs: ProximalGibbs, sample: Tempered) -> InputNodes:
     """The reference is the law against its tilt."""
-    log_weights = sample.log_partition - gibbs.log_tilt(sample.w) - math.log(len(sample.w))
+    log_weights = (
+        float(sample.log_partitions[0]) - gibbs.log_tilt(sample.w) - math.log(len(sample.w))
+    )
     return InputNodes(sample.w, features(gibbs.problem, sample.w), log_weights)
 
 

@@ -22,6 +22,7 @@ _MOVES = 10  # after each change of the power
 _EFFECTIVE = 0.8  # share of the points that reweighting may leave
 _ACCEPTANCE = 0.57
 _MAX_STAGES = 200
+_TABLE = 2**22  # features held at a time
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Tempered:
     Attributes
     ----------
     w
-        The points, equally weighted.
-    log_partition
-        ``log Z`` estimated on the way.
+        The points, equally weighted within a run; one run after the other.
+    log_partitions
+        ``log Z`` as each run estimated it on the way.
     powers
         The powers of the tilt after 0, the last of them 1.
     steps
@@ -43,7 +44,7 @@ class Tempered:
     """
 
     w: Float[np.ndarray, "N p"]
-    log_partition: float
+    log_partitions: Float[np.ndarray, " u"]
     powers: tuple[float, ...]
     steps: tuple[float, ...]
     acceptance: float
@@ -54,8 +55,9 @@ def tempered_sample(
     num_points: int,
     rng: np.random.Generator,
     path: Tempered | None = None,
+    num_runs: int = 1,
 ) -> Tempered:
-    """A cloud of points of the w-marginal; along the path of another run if one is given.
+    """Independent clouds of the w-marginal; along the path of another run if one is given.
 
     Raises
     ------
@@ -63,9 +65,9 @@ def tempered_sample(
         If the temperature is so low that more than 200 powers would be needed.
     """
     variance = _variance(gibbs)
-    w = math.sqrt(variance) * rng.normal(size=(num_points, gibbs.problem.dim))
-    state = _State(w, *gibbs.log_tilt_and_gradient(w))
-    power, step, log_partition, least = 0.0, 1.0, 0.0, 1.0
+    w = math.sqrt(variance) * rng.normal(size=(num_runs * num_points, gibbs.problem.dim))
+    state = _State(w, *_tilt(gibbs, w))
+    power, step, least, log_partitions = 0.0, 1.0, 1.0, np.zeros(num_runs)
     powers: list[float] = []
     steps: list[float] = []
     while power < 1:
@@ -75,12 +77,8 @@ def tempered_sample(
             message += f"Received: {float(gibbs.problem.temperature):g}, which takes more."
             raise ValueError(message)
         new = path.powers[stage] if path else _next_power(state.tilt, power)
-        increments = (new - power) * state.tilt
-        top = increments.max()
-        weights = np.exp(increments - top)
-        log_partition += float(top + np.log(weights.mean()))
-        kept = _systematic(weights, rng)
-        state = _State(*(part[kept] for part in state))
+        state, gained = _resampled(state, (new - power) * state.tilt, num_runs, rng)
+        log_partitions += gained
         power, step = new, path.steps[stage] if path else step
         rates = []
         for _ in range(_MOVES):
@@ -91,19 +89,16 @@ def tempered_sample(
         least = min(least, float(np.mean(rates)))
         powers.append(power)
         steps.append(step)
-    return Tempered(state.w, log_partition, tuple(powers), tuple(steps), least)
+    return Tempered(state.w, log_partitions, tuple(powers), tuple(steps), least)
 
 
 def retargeted_sample(
     gibbs: ProximalGibbs, sample: Tempered, previous: ProximalGibbs, rng: np.random.Generator
 ) -> Tempered:
     """The cloud of one law turned into one of a law nearby: reweighted, resampled, moved."""
-    tilt, gradient = gibbs.log_tilt_and_gradient(sample.w)
-    increments = tilt - previous.log_tilt(sample.w)
-    top = increments.max()
-    weights = np.exp(increments - top)
-    kept = _systematic(weights, rng)
-    state = _State(sample.w[kept], tilt[kept], gradient[kept])
+    now = _State(sample.w, *_tilt(gibbs, sample.w))
+    increments = now.tilt - previous.log_tilt(sample.w)
+    state, gained = _resampled(now, increments, len(sample.log_partitions), rng)
     size = sample.steps[-1] * math.sqrt(_variance(gibbs))
     rates = []
     for _ in range(2 * _MOVES):
@@ -111,8 +106,8 @@ def retargeted_sample(
         rates.append(rate)
         size *= math.exp(rate - _ACCEPTANCE)
     step = size / math.sqrt(_variance(gibbs))
-    log_partition = sample.log_partition + float(top + np.log(weights.mean()))
-    return Tempered(state.w, log_partition, (1.0,), (step,), float(np.mean(rates)))
+    log_partitions = sample.log_partitions + gained
+    return Tempered(state.w, log_partitions, (1.0,), (step,), float(np.mean(rates)))
 
 
 def annealed_units(
@@ -126,14 +121,13 @@ def annealed_units(
     `sizes` are the number of runs and the points of each.
     """
     num_runs, num_points = sizes
-    log_weights, outputs, acceptance = [], [], pilot.acceptance
-    for child in seed.spawn(num_runs):
-        run = tempered_sample(gibbs, num_points, np.random.default_rng(child), pilot)
-        s, mean, _ = at_nodes(gibbs, run.w)
-        log_weights.append(run.log_partition)
+    run = tempered_sample(gibbs, num_points, np.random.default_rng(seed), pilot, num_runs)
+    outputs = []
+    for w in run.w.reshape(num_runs, num_points, -1):
+        s, mean, _ = at_nodes(gibbs, w)
         outputs.append(s.T @ mean / num_points)
-        acceptance = min(acceptance, run.acceptance)
-    log_partitions, each = np.array(log_weights), np.array(outputs)
+    each = np.array(outputs)
+    log_partitions = run.log_partitions
     weights = np.exp(log_partitions - log_partitions.max())
     f = np.einsum("u,uik->ik", weights, each) / weights.sum()
     pull, bend = sensitivities(gibbs, f)
@@ -144,7 +138,16 @@ def annealed_units(
         np.einsum("ik,uik->u", bend, (each - f) ** 2),
         np.sqrt(np.sum(each**2, axis=(1, 2))),
     )
-    return units, acceptance
+    return units, min(pilot.acceptance, run.acceptance)
+
+
+def _tilt(gibbs: ProximalGibbs, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The tilt and its gradient, some points at a time."""
+    size = max(1, _TABLE // gibbs.problem.num_samples)
+    parts = [
+        gibbs.log_tilt_and_gradient(w[start : start + size]) for start in range(0, len(w), size)
+    ]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def _variance(gibbs: ProximalGibbs) -> float:
@@ -170,7 +173,7 @@ def _move(
         return power * at.tilt - stiffness * np.sum(at.w**2, axis=1) / 2
 
     w = drift(state) + size * rng.normal(size=state.w.shape)
-    trial = _State(w, *gibbs.log_tilt_and_gradient(w))
+    trial = _State(w, *_tilt(gibbs, w))
     forth = np.sum((trial.w - drift(state)) ** 2, axis=1)
     back = np.sum((state.w - drift(trial)) ** 2, axis=1)
     log_ratio = log_density(trial) - log_density(state) + (forth - back) / (2 * size**2)
@@ -198,8 +201,20 @@ def _next_power(tilt: Float[np.ndarray, " N"], power: float) -> float:
     return max(low, power + 1e-9)
 
 
+def _resampled(
+    state: _State, log_weights: Float[np.ndarray, " N"], num_runs: int, rng: np.random.Generator
+) -> tuple[_State, Float[np.ndarray, " u"]]:
+    """Each run's points, each as often as its weight says up to rounding, and log mean weights."""
+    table = log_weights.reshape(num_runs, -1)
+    top = table.max(axis=1)
+    weights = np.exp(table - top[:, None])
+    num_points = table.shape[1]
+    kept = [run * num_points + _systematic(row, rng) for run, row in enumerate(weights)]
+    chosen = np.concatenate(kept)
+    return _State(*(part[chosen] for part in state)), top + np.log(weights.mean(axis=1))
+
+
 def _systematic(weights: Float[np.ndarray, " N"], rng: np.random.Generator) -> np.ndarray:
-    """Which points are kept, each as often as its weight says up to rounding."""
     cumulative = np.cumsum(weights) / weights.sum()
     positions = (rng.uniform() + np.arange(len(weights))) / len(weights)
     return np.minimum(np.searchsorted(cumulative, positions), len(weights) - 1)
