@@ -110,7 +110,7 @@ def test_bad_polynomials_are_one_sentence_with_the_place(text):
         (["run", "mean-field-flow", "--step", "1e6"], "steps"),
         (["run", "mean-field-flow", "--target", "z1*z2*z3", "--dims", "2,4"], "dimensions"),
         (["reproduce", "subspace-sparse"], "subspace_sparse"),
-        (["reproduce", "one_step"], "one_step"),
+        (["reproduce", "teacher_student"], "teacher_student"),
         (["run", "decision-table", "--out", __file__], "--out"),
         (["reproduce", "--out", __file__], "--out"),
         (["run", "loss-floors", "--seed", "-1"], "seed"),
