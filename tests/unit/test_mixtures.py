@@ -184,6 +184,7 @@ def test_new_strengths_reuse_the_compiled_sampler(getkey):
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 def test_mixtures_made_inside_a_compiled_function(getkey):
     """A traced strength and proportion give, batched, the samples of concrete ones."""
     gammas, key = jnp.asarray(orthonormal(2, 4)), getkey()

@@ -287,6 +287,7 @@ def test_a_key_decides_and_trials_do_not_depend_on_how_many_there_are():
     assert not np.any(first[0].generalization == other[0].generalization)
 
 
+@pytest.mark.slow
 def test_precisions_agree():
     """On the same samples single precision gives double's errors, with 64-bit types off too.
 
@@ -333,6 +334,7 @@ def test_other_numbers_compile_nothing():
     assert before == list(COMPILED)
 
 
+@pytest.mark.slow
 def test_targets_that_are_polynomials():
     """A target with rational coefficients trains like any other."""
     [errors, _] = run(task=Regression(Gaussian(DIM), Polynomial("z1 + z1*z2")))

@@ -83,6 +83,7 @@ def test_single_precision_is_refined(ridge):
     assert np.linalg.norm(plain - truth) / size > 100 * error
 
 
+@pytest.mark.slow
 def test_single_precision_without_wide_types():
     """With 64-bit types off everything stays single, to single's own accuracy."""
     features, y = problem(40, 25)
@@ -152,6 +153,7 @@ def test_logistic_on_separable_data(n, k, ridge):
     assert slope(features, y, ridge, weights) < 1e-6
 
 
+@pytest.mark.slow
 def test_logistic_from_single_precision_features():
     """Single-precision features give the minimum in double."""
     features, y = problem(30, 30, classes=True)

@@ -38,9 +38,9 @@ class HermiteEquivalent(eqx.Module):
     --------
     >>> from twolayer.activations import relu
     >>> linear = HermiteEquivalent.of(relu, 1)
-    >>> float(linear(jnp.asarray(2.0))) - (2 * math.pi) ** -0.5
+    >>> round(float(linear(jnp.asarray(2.0))) - (2 * math.pi) ** -0.5, 5)
     1.0
-    >>> round(float(linear.noise) ** 2, 12) == round(0.25 - 0.5 / math.pi, 12)
+    >>> round(float(linear.noise) ** 2, 5) == round(0.25 - 0.5 / math.pi, 5)
     True
     """
 

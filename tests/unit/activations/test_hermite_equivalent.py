@@ -13,7 +13,7 @@ from twolayer.activations import relu, tanh
 from twolayer.activations.hermite_equivalent import HermiteEquivalent, second_moment
 
 KINK = (-1.0, -0.1, 0.0, 0.1, 1.0)  # where SciPy splits its panels: at the kink, and near it
-NAMES = ("relu", "tanh", "sigmoid", "erf", "gelu", "abs", "softplus", "leaky relu", "cubic")
+NAMES = ("relu", "tanh", "sigmoid", "erf", "gelu", "abs", "softplus", "cubic")
 
 
 def he(degree, z):
