@@ -13,6 +13,11 @@ from jaxtyping import Array, Float
 class Loss(eqx.Module):
     """A function ``l(f, y)`` of one output and its label, convex in f."""
 
+    @property
+    @abstractmethod
+    def curvature_bound(self) -> float:
+        """The largest that the second derivative in f can be."""
+
     @abstractmethod
     def __call__(self, f: Float[Array, "*s"], y: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """The loss ``l(f, y)``."""
@@ -42,6 +47,11 @@ class SquareLoss(Loss):
     >>> float(SquareLoss()(jnp.asarray(3.0), jnp.asarray(1.0)))
     2.0
     """
+
+    @property
+    def curvature_bound(self):
+        """The second derivative is 1."""
+        return 1.0
 
     def __call__(self, f, y):
         """The loss ``l(f, y)``."""
@@ -73,6 +83,11 @@ class LogisticLoss(Loss):
     >>> round(float(LogisticLoss()(jnp.asarray(0.0), jnp.asarray(1.0))), 6)
     0.693147
     """
+
+    @property
+    def curvature_bound(self):
+        """The second derivative is at most 1/4, at f = 0."""
+        return 0.25
 
     def __call__(self, f, y):
         """The loss ``l(f, y)``."""

@@ -27,6 +27,14 @@ def test_slope_and_curvature_are_the_derivatives(loss, label):
 
 
 @pytest.mark.parametrize(("loss", "label"), CASES)
+def test_curvature_bound_is_attained(loss, label):
+    """No curvature exceeds the bound, and one at 0 equals it."""
+    f = jnp.linspace(-9.0, 9.0, 181)
+    curvature = loss.curvature(f, jnp.full_like(f, label))
+    np.testing.assert_allclose(float(curvature.max()), loss.curvature_bound, rtol=1e-14)
+
+
+@pytest.mark.parametrize(("loss", "label"), CASES)
 def test_conjugate_is_the_supremum(loss, label):
     """``sup_f r f - l(f)``, found by SciPy, is the conjugate at each slope that occurs."""
     y = jnp.asarray(label)

@@ -167,12 +167,12 @@ def particle_error(
     from twolayer.compare import student_factor
     from twolayer.dynamics.langevin import Langevin, train_langevin
     from twolayer.numerics.montecarlo import mean_and_error
-    from twolayer.theory.langevin.chaos import stationary_risk_bias
+    from twolayer.theory.langevin.chaos import particle_risk_bias
     from twolayer.theory.langevin.dual import solve_dual
 
     problem = curve_problem(triple)
     optimum = solve_dual(problem)
-    constant = stationary_risk_bias(optimum)
+    constant = float(particle_risk_bias(problem, [1]).value[0])
     rows, findings = [], []
     for width in sizes:
         run = train_langevin(

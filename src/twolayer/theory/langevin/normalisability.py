@@ -18,7 +18,7 @@ from jaxtyping import Float
 from twolayer.outcomes import Assumption
 from twolayer.theory.langevin.proximal_gibbs import ProximalGibbs, inputs
 
-_STARTS, _ASCENTS = 64, 100
+_STARTS, _BEST, _MAX_CIRCLES = 64, 4, 100
 _ROUNDING = 1e-12
 
 
@@ -76,9 +76,9 @@ def field_growth(gibbs: ProximalGibbs) -> FieldGrowth:
 
     In the plane ``c(u) = V u`` with one matrix V between two neighbouring angles at which some
     ``u . x_i`` changes sign, so that the maximum on each arc is in closed form. In more
-    dimensions, the lower bound is the best of some ascents, ``u <- V(u)^T V(u) u / |.|``, and the
-    upper one the least of ``||r||_op ||x||_op``, ``mean |r| |x|`` and Cauchy-Schwarz for the
-    positive and the negative slopes apart (derived here).
+    dimensions, the lower bound is the best of some searches along great circles, each of them
+    exact, and the upper one the least of ``||r||_op ||x||_op / n``, ``mean |r| |x|`` and
+    Cauchy-Schwarz for the positive and the negative slopes apart (derived here).
 
     Raises
     ------
@@ -101,9 +101,10 @@ def field_growth(gibbs: ProximalGibbs) -> FieldGrowth:
     if dim == 1:
         directions = np.array([[-1.0], [1.0]])
     elif dim == 2:
-        directions = _planar_candidates(gibbs)
+        angle, _ = _circle_maximum(x, gibbs.slopes, (left, right))
+        directions = _unit(np.array([angle]))
     else:
-        directions = _ascents(gibbs)
+        directions = _searches(gibbs, (left, right))
     sizes = np.linalg.norm(asymptotic_field(gibbs, directions), axis=1)
     best = int(np.argmax(sizes))
     lower = float(sizes[best])
@@ -111,19 +112,36 @@ def field_growth(gibbs: ProximalGibbs) -> FieldGrowth:
     return FieldGrowth(lower, upper, directions[best])
 
 
-def _planar_candidates(gibbs: ProximalGibbs) -> Float[np.ndarray, "q 2"]:
-    """All the angles at which ``|c|`` can be largest."""
-    x = inputs(gibbs.problem)
-    edges = sign_changes(x)
+def _circle_maximum(
+    x: Float[np.ndarray, "n 2"], r: Float[np.ndarray, "n k"], slopes: tuple[float, float]
+) -> tuple[float, float]:
+    """The angle at which ``|c|`` is largest in a plane, and its value."""
+    left, right = slopes
+    rank_one = r[:, :, None] * x[:, None, :] / len(x)
+    present = np.flatnonzero(np.linalg.norm(x, axis=1) > 0)
+    turned = np.arctan2(x[present, 0], -x[present, 1])
+    angles = np.concatenate([turned, np.where(turned > 0, turned - math.pi, turned + math.pi)])
+    samples = np.concatenate([present, present])
+    order = np.argsort(angles)
+    edges, samples = angles[order], samples[order]
+    if not len(edges):
+        return 0.0, 0.0
     ends = np.append(edges[1:], edges[0] + 2 * math.pi)
-    middles = (edges + ends) / 2
-    matrices = _matrices(gibbs, _unit(middles))
-    squares = np.einsum("qka,qkb->qab", matrices, matrices)
-    # u^T Q u = const + |.| cos(2 angle - phase)
+    # V on the last arc, which is also before the first edge; each edge turns one sample on or off
+    before = np.where(x @ _unit((edges[-1:] + ends[-1:]) / 2)[0] > 0, right, left)
+    turns = np.stack([-np.sin(edges), np.cos(edges)], axis=1)
+    rising = np.sign(np.einsum("ea,ea->e", turns, x[samples]))
+    changes = (right - left) * rising[:, None, None] * rank_one[samples]
+    matrices = np.einsum("i,ika->ka", before, rank_one) + np.cumsum(changes, axis=0)
+    squares = np.einsum("eka,ekb->eab", matrices, matrices)
+    # u^T Q u = constant + size * cos(2 angle - phase)
     phase = np.arctan2(2 * squares[:, 0, 1], squares[:, 0, 0] - squares[:, 1, 1])
-    peaks = phase / 2
-    peaks = peaks + math.pi * np.ceil((edges - peaks) / math.pi)
-    return _unit(np.concatenate([edges, peaks[peaks <= ends]]))
+    peaks = phase / 2 + math.pi * np.ceil((edges - phase / 2) / math.pi)
+    candidates = np.where(peaks <= ends, peaks, edges)
+    values = [np.einsum("eab,ea,eb->e", squares, u, u) for u in map(_unit, (edges, candidates))]
+    best = int(np.argmax(np.concatenate(values)))
+    angle = np.concatenate([edges, candidates])[best]
+    return float(angle), math.sqrt(max(0.0, float(np.concatenate(values)[best])))
 
 
 def sign_changes(x: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, " e"]:
@@ -148,33 +166,35 @@ def _unit(angles: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _matrices(gibbs: ProximalGibbs, directions: np.ndarray) -> Float[np.ndarray, "q k p"]:
-    """The V with ``c = V u`` near each direction."""
-    left, right = _asymptotic_slopes(gibbs)
-    x = inputs(gibbs.problem)
-    active = np.where(directions @ x.T > 0, right, left)
-    return np.einsum("qi,ik,ip->qkp", active, gibbs.slopes, x, optimize=True) / len(x)
-
-
-def _ascents(gibbs: ProximalGibbs) -> Float[np.ndarray, "q p"]:
-    """Directions of large ``|c|``, from fixed starts; `|c|` is convex on each linear piece."""
-    x = inputs(gibbs.problem)
-    starts = np.random.default_rng(0).normal(size=(_STARTS, x.shape[1]))
-    starts = np.concatenate([starts, x[:_STARTS], -x[:_STARTS]])
-    starts = starts[np.linalg.norm(starts, axis=1) > 0]
-    u = starts / np.linalg.norm(starts, axis=1, keepdims=True)
-    best, value = u, np.linalg.norm(asymptotic_field(gibbs, u), axis=1)
-    for _ in range(_ASCENTS):
-        matrices = _matrices(gibbs, u)
-        step = np.einsum("qka,qkb,qb->qa", matrices, matrices, u, optimize=True)
-        size = np.linalg.norm(step, axis=1, keepdims=True)
-        u = np.where(size > 0, step / np.where(size > 0, size, 1.0), u)
-        new = np.linalg.norm(asymptotic_field(gibbs, u), axis=1)
-        better = new > value * (1 + _ROUNDING)
-        best, value = np.where(better[:, None], u, best), np.where(better, new, value)
-        if not better.any():
-            break
-    return best
+def _searches(gibbs: ProximalGibbs, slopes: tuple[float, float]) -> Float[np.ndarray, "q p"]:
+    """Directions of large ``|c|``: along great circles of the gradient, then random ones."""
+    x, r = inputs(gibbs.problem), gibbs.slopes
+    rng = np.random.default_rng(0)
+    starts = np.concatenate([rng.normal(size=(_STARTS, x.shape[1])), x[:_STARTS], -x[:_STARTS]])
+    sizes = np.linalg.norm(starts, axis=1)
+    starts = starts[sizes > 0] / sizes[sizes > 0, None]
+    heights = np.linalg.norm(asymptotic_field(gibbs, starts), axis=1)
+    found = []
+    for u in starts[np.argsort(-heights)[:_BEST]]:
+        value, failures = 0.0, 0
+        for turn in range(_MAX_CIRCLES):
+            matrix = (r.T * np.where(x @ u > 0, slopes[1], slopes[0])) @ x
+            other = matrix.T @ (matrix @ u) if turn % 2 == 0 else rng.normal(size=u.shape)
+            across = other - (other @ u) * u
+            size = float(np.linalg.norm(across))
+            if not size > 1e-7 * float(np.linalg.norm(other)):  # the rest is rounding
+                failures += 1
+                continue
+            plane = np.stack([u, across / size], axis=1)
+            angle, new = _circle_maximum(x @ plane, r, slopes)
+            failures = 0 if new > value * (1 + 1e-9) else failures + 1
+            if new > value:
+                value, u = new, plane @ _unit(np.array([angle]))[0]
+                u = u / np.linalg.norm(u)
+            if failures > 2 * x.shape[1]:
+                break
+        found.append(u)
+    return np.array(found)
 
 
 def _upper_bound(gibbs: ProximalGibbs) -> float:
