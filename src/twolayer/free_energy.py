@@ -196,7 +196,7 @@ class FreeEnergy(eqx.Module):
         return Particles(spread_a * a, spread_w * W)
 
 
-def with_bias(x: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n p"]:
+def with_bias(x: Float[Array | np.ndarray, "n d"]) -> Float[Array | np.ndarray, "n p"]:
     """The inputs with a last column of ones, so that the last input weight is a bias.
 
     Examples
@@ -204,5 +204,5 @@ def with_bias(x: Float[Array | np.ndarray, "n d"]) -> Float[Array, "n p"]:
     >>> with_bias(np.zeros((1, 2))).tolist()
     [[0.0, 0.0, 1.0]]
     """
-    x = jnp.asarray(x)
-    return jnp.concatenate([x, jnp.ones((x.shape[0], 1), x.dtype)], axis=1)
+    namespace = jnp if isinstance(x, jax.Array) else np
+    return namespace.concatenate([x, namespace.ones((x.shape[0], 1), x.dtype)], axis=1)

@@ -98,6 +98,9 @@ def test_bias_is_the_last_input():
     """``with_bias`` appends a column of ones."""
     assert np.asarray(with_bias(X))[:, 2].tolist() == [1.0, 1.0, 1.0]
     assert np.asarray(with_bias(X))[:, :2].tolist() == X.tolist()
+    with jax.enable_x64(False):  # doubles stay doubles, as in the problem itself
+        assert with_bias(X).dtype == np.float64
+        assert with_bias(jnp.asarray(X)).dtype == np.float32
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,16 @@ from twolayer.activations.catalogue import ACTIVATIONS, activation_of
 from twolayer.free_energy import FreeEnergy
 from twolayer.losses import SquareLoss
 from twolayer.theory.langevin.dual import duality_gap, solve_dual
-from twolayer.theory.langevin.normalisability import (
+from twolayer.theory.langevin.field_growth import (
     asymptotic_field,
-    check_normalisable,
+    cell_bounds,
     field_growth,
+    sign_changes,
+)
+from twolayer.theory.langevin.normalisability import (
+    check_normalisable,
     homogeneous_log_sobolev,
     normalisability,
-    sign_changes,
 )
 from twolayer.theory.langevin.proximal_gibbs import ProximalGibbs
 
@@ -90,6 +93,49 @@ def test_growth_is_bracketed_in_more_dimensions(dim, name, num_outputs):
     if name == "x":
         exact = np.linalg.norm(gibbs.slopes.T @ np.asarray(gibbs.problem.x), ord=2) / 30
         assert growth.lower == pytest.approx(exact, rel=1e-9)
+
+
+@pytest.mark.parametrize("num_outputs", [1, 2])
+@pytest.mark.parametrize("name", ["relu", "abs", "gelu"])
+def test_three_input_weights_are_decided_to_a_thousandth(name, num_outputs):
+    """Covering the sphere closes the bracket: two inputs and a bias are as good as exact."""
+    growth = field_growth(random_gibbs(3, num_outputs, activation_of(name), num_samples=40))
+    assert growth.lower <= growth.upper <= 1.0011 * growth.lower
+
+
+def test_a_threshold_needs_no_more_than_a_side():
+    """With a threshold the bounds are on the same side of it, as the full search says."""
+    gibbs = random_gibbs(4, num_samples=40)
+    full = field_growth(gibbs)
+    for factor in (0.5, 0.97, 1.1, 3.0):
+        threshold = factor * full.lower
+        growth = field_growth(gibbs, threshold=threshold)
+        assert (growth.lower > threshold) == (factor < 1)
+        assert (growth.upper < threshold) == (factor > 1)
+        assert growth.upper >= full.lower
+
+
+@pytest.mark.parametrize("dim", [3, 5])
+def test_no_point_of_a_cell_exceeds_its_bound(dim):
+    """Random points of random cells of the cube's surface, for two outputs."""
+    gibbs = random_gibbs(dim, 2, num_samples=12)
+    rng = np.random.default_rng(4)
+    halves = rng.choice([0.5, 0.1, 0.01], size=300)
+    centres = rng.uniform(-1, 1, size=(300, dim)) * (1 - halves[:, None])
+    face = rng.integers(dim, size=300)
+    centres[np.arange(300), face] = rng.choice([-1.0, 1.0], size=300)
+    x = np.asarray(gibbs.problem.x)
+    bounds = cell_bounds(x, gibbs.slopes, (0.0, 1.0), centres, halves)
+    tightest = np.full(300, np.inf)
+    for _ in range(50):
+        points = centres + halves[:, None] * rng.uniform(-1, 1, size=centres.shape)
+        points[np.arange(300), face] = centres[np.arange(300), face]
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        values = np.linalg.norm(asymptotic_field(gibbs, points), axis=1)
+        assert np.all(values <= bounds)
+        tightest = np.minimum(tightest, bounds - values)
+    # for small cells the bound is off by their size only
+    assert np.max(tightest[halves == 0.01]) < 0.05
 
 
 def test_upper_bound_is_attained_by_orthogonal_inputs():

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from twolayer.free_energy import FreeEnergy
 from twolayer.numerics.quadrature import gauss_legendre
-from twolayer.theory.langevin.normalisability import field_growth, sign_changes
+from twolayer.theory.langevin.field_growth import field_growth, sign_changes
 from twolayer.theory.langevin.proximal_gibbs import (
     ProximalGibbs,
     features,

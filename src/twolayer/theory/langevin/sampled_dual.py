@@ -27,7 +27,7 @@ _SHORTEST = 2.0**-20
 
 
 def sampled_optimum_slopes(
-    problem: FreeEnergy, *, num_nodes: int = 5_000, max_rounds: int = 20, key: PRNGKeyArray
+    problem: FreeEnergy, *, num_nodes: int = 5_000, max_rounds: int = 40, key: PRNGKeyArray
 ) -> Float[np.ndarray, "n k"]:
     r"""Slopes close to those of the optimum, in any dimension: for `certify_particles`.
 
