@@ -24,6 +24,7 @@ from twolayer.experiments.one_step.isotropic import (
 )
 from twolayer.networks import TwoLayerNetwork
 from twolayer.outcomes import Prediction
+from twolayer.theory.one_step.errors import error_curves, grid_of
 
 CASE = Case(
     dim=40, width_ratio=1.5, sample_ratio=2.0, step_ratio=4.0, scaled_ridge=0.3, noise_std=0.5,
@@ -217,12 +218,21 @@ def test_other_cases_are_refused(text):
 
 
 def test_the_control_of_strength_one():
-    """At the last case of strength 1 and weighting 0, if there is one."""
-    cases = curves_conditional.cases_of("classes relu 1 0 30; classes relu 0.5 0.5 30")
-    model, network = curve([0.4, 0.3]), measured([0.3, 0.3], 0.01)
-    [finding] = curves_conditional._control(cases, 3, model, network)
+    """Where the two theories differ most among the cases of strength 1, if there is one."""
+    cases = curves_conditional.cases_of(
+        "classes relu 1 0 30; classes relu 0.5 0.5 30; classes tanh 1 0 30"
+    )
+
+    def theory(test):
+        return error_curves(grid_of(m=9.0), (test, test, test), reference="derived here")
+
+    spread = np.linspace(0.29, 0.31, 9)
+    network = [(theory(0.3), Errors(spread, spread, spread, spread))] * 3
+    model = {0: theory(0.4), 1: theory(0.9), 2: theory(0.31)}
+    [finding] = curves_conditional._control(cases, 3, network, model)
     assert (finding.verdict, finding.predicted) == ("agrees", "not 0.4")
-    assert curves_conditional._control(cases[1:], 3, model, network) == []
+    assert "classes, relu, beta 1, alpha 0" in finding.statement
+    assert curves_conditional._control(cases, 3, network, {1: theory(0.9)}) == []
 
 
 def test_the_layer_after_its_step():
