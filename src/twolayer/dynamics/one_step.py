@@ -181,9 +181,9 @@ def _readout_errors(algorithm, network, task, equivalents, keys) -> tuple[Errors
     x, y = _sample(task, algorithm.num_samples, key_train, dtype)
     models = ((network.activation, jnp.zeros((), dtype)),)
     models += tuple((part, part.noise.astype(dtype)) for part in equivalents)
-    fits = []
+    fits, z = [], _preactivations(network, x)  # all models share them
     for k, (model, noise) in enumerate(models):
-        features = _features(network, model, x)
+        features = _features(network, model, z)
         if k:
             key_model = jax.random.fold_in(key_noise, k)
             features = _with_noise(features, network.scale * noise, key_model)
@@ -211,8 +211,8 @@ def _sample(task: Any, num_samples: int, key: PRNGKeyArray, dtype: Any) -> tuple
 
 
 @eqx.filter_jit
-def _features(network, model, x):
-    return network.scale.astype(x.dtype) * model(preactivations(network, x))
+def _features(network, model, z):
+    return network.scale.astype(z.dtype) * model(z)
 
 
 @eqx.filter_jit
@@ -305,3 +305,4 @@ def train_one_step(
 
 
 _step = eqx.filter_jit(first_layer_step)
+_preactivations = eqx.filter_jit(preactivations)

@@ -97,12 +97,25 @@ class Ridge(eqx.Module):
             gram = matrix @ matrix.T if dual else matrix.T @ matrix
             shifted = gram + penalty.astype(gram.dtype) * jnp.eye(min(n, k), dtype=gram.dtype)
             factor = jax.scipy.linalg.cho_factor(shifted, lower=True)
-            solution = change = jnp.zeros_like(right)
-            for _ in range(1 + refinements):
-                rest = (right - apply(solution)).astype(gram.dtype)
-                change = jax.scipy.linalg.cho_solve(factor, rest).astype(wide)
-                solution = solution + change
-            return solution, jnp.linalg.norm(change) <= _SETTLED * jnp.linalg.norm(solution)
+
+            def solved(rest: Array) -> Array:
+                return jax.scipy.linalg.cho_solve(factor, rest.astype(gram.dtype)).astype(wide)
+
+            def unsettled(state: tuple[Array, Array]) -> Array:
+                solution, change = state
+                # so that NaN is unsettled too
+                return ~(jnp.linalg.norm(change) <= _SETTLED * jnp.linalg.norm(solution))
+
+            def refined(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
+                def better() -> tuple[Array, Array]:
+                    change = solved(right - apply(state[0]))
+                    return state[0] + change, change
+
+                return jax.lax.cond(unsettled(state), better, lambda: state)
+
+            first = solved(right)
+            state = jax.lax.fori_loop(0, refinements, refined, (first, first))
+            return state[0], ~unsettled(state)
 
         if features.dtype == wide:
             solution, _ = solve(exact, 0)
