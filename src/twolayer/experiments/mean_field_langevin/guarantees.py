@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from twolayer.experiments.mean_field_langevin.setting import CASES, cases_of, curve_problem, named
@@ -130,7 +131,7 @@ def rate_certificates(
             Prediction(f"J - J*, {name}", flow.time, excess, "exact", "derived here")
         )
         for kind, bound in bounds.items():
-            predictions.append(bound)
+            predictions.append(replace(bound, name=f"bound {kind}, {name}"))
             findings.append(_bound_finding(f"{kind}, {name}", kind, bound, excess))
     progress("flow", len(triples), len(triples))
     return Result(findings=tuple(findings), predictions=tuple(predictions))
