@@ -18,16 +18,18 @@ FLOORS = (
     {"numerics"},
     {
         "activations", "free_energy", "inner_products", "inputs", "language", "losses", "networks",
-        "outcomes", "risks", "targets", "tasks",
+        "outcomes", "pair_kernels", "risks", "sparse_coding", "targets", "tasks",
+        "teacher_student",
     },
     {"datasets"},
     {"dynamics", "theory"},
-    {"compare", "experiments", "results", "report", "citations", "reproduce"},
+    {"baselines", "compare", "experiments", "results", "report", "citations", "reproduce"},
     {"cli"},
 )  # fmt: skip
 # On one floor, who may import whom.
 SIDEWAYS = {
-    ("experiments", "compare"), ("experiments", "results"), ("report", "results"),
+    ("experiments", "baselines"), ("experiments", "compare"), ("experiments", "results"),
+    ("report", "results"),
     ("citations", "experiments"), ("citations", "results"), ("reproduce", "experiments"),
     ("reproduce", "report"), ("reproduce", "results"),
 }  # fmt: skip

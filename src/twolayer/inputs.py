@@ -42,6 +42,12 @@ def check_finite(**parts: Array) -> None:
             raise ValueError(message)
 
 
+def _check_dimension(dim: object) -> None:
+    if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
+        message = f"Expected a dimension of at least 1. Received: {dim!r}."
+        raise ValueError(message)
+
+
 class Inputs(eqx.Module):
     """The law of an input vector in ``dim`` dimensions."""
 
@@ -75,13 +81,41 @@ class Gaussian(Inputs):
     dim: int = eqx.field(static=True)
 
     def __check_init__(self):
-        if isinstance(self.dim, bool) or not isinstance(self.dim, int) or self.dim < 1:
-            message = f"Expected a dimension of at least 1. Received: {self.dim!r}."
-            raise ValueError(message)
+        _check_dimension(self.dim)
 
     def sample(self, num_samples: int, *, key: PRNGKeyArray) -> Float[Array, "n d"]:
         """Independent standard normal vectors, one a row."""
         return jax.random.normal(key, (num_samples, self.dim))
+
+
+class Hypercube(Inputs):
+    """The uniform law on the corners ``{-1, 1}^dim``.
+
+    Attributes
+    ----------
+    dim
+        The input dimension d, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If `dim` is not a positive integer.
+
+    Examples
+    --------
+    >>> import jax
+    >>> abs(Hypercube(3).sample(2, key=jax.random.key(0))).tolist()
+    [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+
+    dim: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        _check_dimension(self.dim)
+
+    def sample(self, num_samples: int, *, key: PRNGKeyArray) -> Float[Array, "n d"]:
+        """Independent corners, one a row."""
+        return jax.random.rademacher(key, (num_samples, self.dim), floats(0).dtype)
 
 
 class GaussianMixture(Inputs):
@@ -298,4 +332,41 @@ def spiked_mixture(
         directions,
         jnp.broadcast_to(strengths, directions.shape[:2]),
         balanced=True,
+    )
+
+
+def isotropic_mixture(
+    means: Float[Array | np.ndarray, "c d"],
+    std: float,
+    *,
+    proportions: Float[Array | np.ndarray, " c"] | list[float] | None = None,
+) -> GaussianMixture:
+    """Components ``N(mu_c, std^2 I)``, as frequent as `proportions` say, equally by default.
+
+    Raises
+    ------
+    ValueError
+        If the standard deviation is not positive, the means are no table, or as for
+        `GaussianMixture`.
+
+    Examples
+    --------
+    >>> isotropic_mixture(jnp.eye(2), 0.5).traces.tolist()
+    [0.5, 0.5]
+    """
+    means = floats(means)
+    if means.ndim != 2 or not means.size:
+        message = f"Expected one mean a row. Received: an array of shape {means.shape}."
+        raise ValueError(message)
+    if not 0 < std < np.inf:
+        message = f"Expected a positive standard deviation. Received: {std!r}."
+        raise ValueError(message)
+    c, d = means.shape
+    rank = 0 if std == 1 else d  # the unit covariance needs no direction
+    rho = np.full(c, 1 / c) if proportions is None else np.asarray(proportions)
+    return GaussianMixture(  # type: ignore[call-arg]
+        jnp.asarray(rho, means.dtype),
+        means,
+        jnp.broadcast_to(jnp.eye(rank, d, dtype=means.dtype), (c, rank, d)),
+        jnp.full((c, rank), std**2 - 1, means.dtype),
     )

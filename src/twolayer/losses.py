@@ -119,3 +119,49 @@ class LogisticLoss(Loss):
         if not np.all(np.abs(y) == 1):
             message = "Expected labels 1 and -1 for the logistic loss. Received: others."
             raise ValueError(message)
+
+
+class HingeLoss(Loss):
+    """``l(f, y) = max(0, 1 - y f)`` for labels 1 and -1.
+
+    Its conjugate at ``r = -y p`` is ``-p`` for p in [0, 1]. It bounds the rate of wrong signs.
+
+    Examples
+    --------
+    >>> float(HingeLoss()(jnp.asarray(0.25), jnp.asarray(1.0)))
+    0.75
+    """
+
+    @property
+    def curvature_bound(self):
+        """There is none: the slope jumps at y f = 1."""
+        return np.inf
+
+    def __call__(self, f, y):
+        """The loss ``l(f, y)``."""
+        return jax.nn.relu(1 - y * f)
+
+    def slope(self, f, y):
+        """Its derivative in f: -y where y f < 1, else 0."""
+        return jnp.where(y * f < 1, -y, jnp.zeros_like(y))
+
+    def curvature(self, f, y):
+        """Its second derivative in f where there is one: 0."""
+        return jnp.zeros_like(f - y)
+
+    def conjugate(self, r, y):
+        """``-p`` with ``p = -y r``; infinite outside [0, 1]."""
+        p = -y * r
+        return jnp.where((p >= 0) & (p <= 1), -p, jnp.inf)
+
+    def check_labels(self, y):
+        """Raise unless every label is 1 or -1.
+
+        Raises
+        ------
+        ValueError
+            If one is not.
+        """
+        if not np.all(np.abs(y) == 1):
+            message = "Expected labels 1 and -1 for the hinge loss. Received: others."
+            raise ValueError(message)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -131,6 +133,131 @@ class SingleIndex(eqx.Module):
     def __call__(self, x: Float[Array, " d"]) -> Float[Array, ""]:
         """Its value at one input."""
         return self.link(self.direction.astype(x.dtype) @ x)
+
+
+class Parity(eqx.Module):
+    """``h*(x) = prod_{i in coordinates} x_i``, on the hypercube the parity of these coordinates.
+
+    Attributes
+    ----------
+    coordinates
+        Their numbers, counted from 0.
+
+    Raises
+    ------
+    ValueError
+        If they are none, repeated, or not whole numbers from 0 on.
+
+    Examples
+    --------
+    >>> float(Parity((0, 2))(jnp.asarray([-1.0, 1.0, 1.0])))
+    -1.0
+    """
+
+    coordinates: tuple[int, ...] = eqx.field(static=True, converter=tuple)
+
+    def __check_init__(self):
+        good = all(isinstance(i, int) and not isinstance(i, bool) for i in self.coordinates)
+        if (
+            not good
+            or min(self.coordinates, default=-1) < 0
+            or len(set(self.coordinates)) < len(self.coordinates)
+        ):
+            message = "Expected different coordinates, counted from 0, like (0, 2). "
+            message += f"Received: {self.coordinates!r}."
+            raise ValueError(message)
+
+    def __call__(self, x: Float[Array, " d"]) -> Float[Array, ""]:
+        """Its value at one input.
+
+        Raises
+        ------
+        ValueError
+            If the input has too few coordinates: indexing would repeat the last.
+        """
+        if max(self.coordinates) >= x.shape[-1]:
+            message = f"Expected inputs of at least {max(self.coordinates) + 1} coordinates. "
+            message += f"Received: {x.shape[-1]}."
+            raise ValueError(message)
+        return jnp.prod(x[np.asarray(self.coordinates)])
+
+
+class MultiIndex(eqx.Module):
+    """``h*(x) = link(directions x)``: a function of k projections of the input.
+
+    Attributes
+    ----------
+    directions
+        Orthonormal vectors, one a row.
+    link
+        The function of the k projections.
+
+    Raises
+    ------
+    ValueError
+        If the directions are not finite or not orthonormal.
+
+    Examples
+    --------
+    >>> float(MultiIndex(jnp.eye(3)[:2], sign_product)(jnp.asarray([2.0, -1.0, 5.0])))
+    -1.0
+    """
+
+    directions: Float[Array, "k d"] = eqx.field(converter=floats)
+    link: Callable[[Array], Array]
+
+    def __check_init__(self):
+        check_finite(directions=self.directions)
+        if self.directions.ndim != 2 or not self.directions.size:
+            message = "Expected one direction a row. "
+            message += f"Received: an array of shape {self.directions.shape}."
+            raise ValueError(message)
+        try:
+            directions = np.asarray(self.directions, np.float64)
+        except jax.errors.TracerArrayConversionError:  # made inside a compiled function
+            return
+        gram = directions @ directions.T
+        if np.max(np.abs(gram - np.eye(gram.shape[0]))) > 1e-4:
+            message = "Expected orthonormal directions. Received: others; orthonormalise them "
+            message += "and let the link take up the difference."
+            raise ValueError(message)
+
+    def __call__(self, x: Float[Array, " d"]) -> Float[Array, ""]:
+        """Its value at one input."""
+        return self.link(self.directions.astype(x.dtype) @ x)
+
+
+def sign_product(z: Float[Array, " k"]) -> Float[Array, ""]:
+    """``sign(z_1 ... z_k)``, and 1 at 0, so that it is always a label.
+
+    Examples
+    --------
+    >>> float(sign_product(jnp.asarray([-2.0, 3.0])))
+    -1.0
+    """
+    return jnp.where(jnp.prod(jnp.sign(z)) < 0, -1.0, 1.0).astype(z.dtype)
+
+
+def halfspace(direction: Float[Array | np.ndarray, " d"]) -> MultiIndex:
+    """``h*(x) = sign <direction, x>``; the direction's length does not matter.
+
+    Raises
+    ------
+    ValueError
+        If the direction is zero, not finite, or no vector.
+
+    Examples
+    --------
+    >>> float(halfspace(jnp.asarray([0.0, -3.0]))(jnp.asarray([5.0, 2.0])))
+    -1.0
+    """
+    direction = np.asarray(direction, np.float64)
+    length = np.linalg.norm(direction)
+    if direction.ndim != 1 or not 0 < length < np.inf:
+        message = "Expected a direction: a finite vector that is not zero. "
+        message += f"Received: shape {direction.shape}, length {length:g}."
+        raise ValueError(message)
+    return MultiIndex(floats(direction / length)[None], sign_product)  # type: ignore[arg-type]
 
 
 def _arrays(exact: RationalPolynomial) -> tuple[tuple[tuple[int, ...], ...], np.ndarray]:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from twolayer.inputs import GaussianMixture, Inputs, check_finite, floats
+from twolayer.inputs import GaussianMixture, Inputs, check_finite, floats, isotropic_mixture
 
 
 class Regression(eqx.Module):
@@ -89,6 +90,63 @@ class Classification(eqx.Module):
         """Labelled samples."""
         x, component = self.inputs.sample_components(num_samples, key=key)
         return x, self.labels[component]
+
+
+def xor_mixture(
+    first: Float[Array | np.ndarray, " d"],
+    second: Float[Array | np.ndarray, " d"],
+    std: float = 1.0,
+) -> Classification:
+    """Clusters about ``+-first`` labelled 1 and about ``+-second`` labelled -1, a quarter each.
+
+    Raises
+    ------
+    ValueError
+        If the two are not vectors of one length, or as for `isotropic_mixture`.
+
+    Examples
+    --------
+    >>> xor_mixture(jnp.asarray([3.0, 1.0]), jnp.asarray([1.0, -3.0])).inputs.means.tolist()
+    [[3.0, 1.0], [-3.0, -1.0], [1.0, -3.0], [-1.0, 3.0]]
+    """
+    first, second = floats(first), floats(second)
+    if first.ndim != 1 or first.shape != second.shape:
+        message = "Expected two vectors of one length. "
+        message += f"Received: shapes {first.shape} and {second.shape}."
+        raise ValueError(message)
+    means = jnp.stack([first, -first, second, -second])
+    labels = jnp.asarray([1.0, 1.0, -1.0, -1.0], means.dtype)
+    return Classification(isotropic_mixture(means, std), labels)
+
+
+def binary_labels(y: object) -> Float[np.ndarray, " n"]:
+    """The labels of two classes as -1 (the one that sorts first) and 1.
+
+    Raises
+    ------
+    ValueError
+        If there are not exactly two classes, or a label is missing.
+
+    Examples
+    --------
+    >>> binary_labels(["cat", "dog", "cat"]).tolist()
+    [-1.0, 1.0, -1.0]
+    """
+    values = np.asarray(y)
+    if values.ndim != 1 or not values.size:
+        message = f"Expected one label for each sample. Received: shape {values.shape}."
+        raise ValueError(message)
+    if np.issubdtype(values.dtype, np.floating) and not np.all(np.isfinite(values)):
+        message = "Expected a label for each sample. Received: NaN or infinity among them; "
+        message += "drop these samples."
+        raise ValueError(message)
+    classes = np.unique(values)
+    if len(classes) != 2:
+        message = "Expected labels of two classes. Received: "
+        message += f"{len(classes)} class{'es' if len(classes) > 1 else ''}"
+        message += "." if len(classes) > 6 else f", {', '.join(map(str, classes.tolist()))}."
+        raise ValueError(message)
+    return np.where(values == classes[1], 1.0, -1.0)
 
 
 class Dataset(eqx.Module):

@@ -3,7 +3,13 @@
 Heavy imports stand inside the functions, so that listing the experiments imports no JAX.
 """
 
-from twolayer.experiments import mean_field_langevin, one_step, subspace_sparse
+from twolayer.experiments import (
+    gradient_features,
+    mean_field_langevin,
+    one_step,
+    subspace_sparse,
+    teacher_student,
+)
 from twolayer.experiments.registry import EXPERIMENTS, PAPERS, Experiment, find_experiment
 
 __all__ = [
@@ -11,7 +17,9 @@ __all__ = [
     "PAPERS",
     "Experiment",
     "find_experiment",
+    "gradient_features",
     "mean_field_langevin",
     "one_step",
     "subspace_sparse",
+    "teacher_student",
 ]

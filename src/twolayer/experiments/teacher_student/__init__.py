@@ -1,0 +1,3 @@
+"""Experiments on teacher-student networks: local convergence, landscape, order parameters."""
+
+__all__: list[str] = []
