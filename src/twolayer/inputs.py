@@ -336,7 +336,7 @@ def spiked_mixture(
 
 
 def isotropic_mixture(
-    means: Float[Array | np.ndarray, "c d"],
+    means: Float[Array | np.ndarray, "..."],
     std: float,
     *,
     proportions: Float[Array | np.ndarray, " c"] | list[float] | None = None,

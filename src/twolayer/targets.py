@@ -238,7 +238,7 @@ def sign_product(z: Float[Array, " k"]) -> Float[Array, ""]:
     return jnp.where(jnp.prod(jnp.sign(z)) < 0, -1.0, 1.0).astype(z.dtype)
 
 
-def halfspace(direction: Float[Array | np.ndarray, " d"]) -> MultiIndex:
+def halfspace(direction: Float[Array | np.ndarray, "..."] | list[float]) -> MultiIndex:
     """``h*(x) = sign <direction, x>``; the direction's length does not matter.
 
     Raises

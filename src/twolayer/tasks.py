@@ -93,8 +93,8 @@ class Classification(eqx.Module):
 
 
 def xor_mixture(
-    first: Float[Array | np.ndarray, " d"],
-    second: Float[Array | np.ndarray, " d"],
+    first: Float[Array | np.ndarray, "..."] | list[float],
+    second: Float[Array | np.ndarray, "..."] | list[float],
     std: float = 1.0,
 ) -> Classification:
     """Clusters about ``+-first`` labelled 1 and about ``+-second`` labelled -1, a quarter each.
