@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twolayer.numerics.angles import angle, sine_gap, supplement, unit
+from twolayer.numerics.angles import angle, arc_cosine, sine_gap, supplement, unit
 
 SPACES = pytest.mark.parametrize("xp", [np, jnp])
 # A few roundings of a unit in the last place.
@@ -60,3 +60,11 @@ def test_the_other_axes_broadcast():
     cosines = unit(u) @ unit(v).T
     # arccos is good to 1e-15 in the middle of its range
     np.testing.assert_allclose(angle(u[:, None], v[None]), np.arccos(cosines), rtol=1e-14)
+
+
+@SPACES
+def test_arc_cosine_is_the_c_librarys(xp):
+    """All of [-1, 1], both ends and the seams at +-1/2: two roundings of the C library's."""
+    ends = 1 - 10.0 ** np.arange(-16.0, 0)
+    c = np.concatenate([np.linspace(-1, 1, 4001), ends, -ends, [0.5, np.nextafter(0.5, 1)]])
+    np.testing.assert_allclose(arc_cosine(xp.asarray(c), xp), np.arccos(c), rtol=5e-16, atol=0)
