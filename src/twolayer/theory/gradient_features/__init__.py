@@ -1,0 +1,1 @@
+"""What gradients find: features, the networks built of them, guarantees and kernel bounds."""
