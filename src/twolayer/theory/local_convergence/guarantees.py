@@ -1,0 +1,233 @@
+r"""What zhou2021local proves: the gradient bound, the 1/t rate, and where they begin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from twolayer.outcomes import Assumption, Prediction
+from twolayer.theory.local_convergence.configuration import checked_teacher, separation
+
+_THEOREM = "zhou2021local, Theorem 5, with the constants of its proof (derived here)"
+
+
+def log10_threshold(teacher: Float[np.ndarray, "r d"]) -> float:
+    r"""log10 of the loss below which the theorems hold, as the proof of Lemma 8 prints it.
+
+    .. math:: \epsilon_0 = \Delta^{36} w_{\min}^{80} r^{-162} w_{\max}^{-78}
+
+    (zhou2021local, C.1), the hidden constant taken as 1. It is astronomically small (10^-42 for
+    two orthogonal teachers, 10^-91 for four), so the theorems hardly apply to a loss that a
+    computer can reach, while what they claim is seen at losses of order 1e-2.
+
+    Examples
+    --------
+    >>> round(log10_threshold(np.eye(2)), 2)
+    -41.71
+    """
+    V = checked_teacher(teacher)
+    norms = np.linalg.norm(V, axis=1)
+    return float(
+        36 * math.log10(separation(V))
+        + 80 * math.log10(norms.min())
+        - 162 * math.log10(len(V))
+        - 78 * math.log10(norms.max())
+    )
+
+
+def gradient_constant(teacher: Float[np.ndarray, "r d"], *, mass: float | None = None) -> float:
+    r"""The kappa of ``|grad L| >= kappa L`` (Theorem 4 of zhou2021local).
+
+    .. math:: \kappa = \Bigl(2 \textstyle\sum_j \|w_j\|^2
+              + 4 \sum_i \|w^*_i\|\Bigr)^{-1/2} = \Theta(r^{-1/2} w_{\max}^{-1/2})
+
+    follows from Lemma 8 (alignment at least L), from ``|direction|^2 <= 2 sum |w_j|^2 + 2 sum_i
+    |w*_i|^2 / m_i`` and from the masses ``m_i >= |w*_i| / 2`` of Lemma 9 (derived here).
+
+    Parameters
+    ----------
+    teacher
+        Teacher neurons.
+    mass
+        A bound of ``sum_j |w_j|^2``; by default ``sum_i |w*_i|``, its value at zero loss.
+
+    Raises
+    ------
+    ValueError
+        If `mass` is not positive.
+
+    Examples
+    --------
+    >>> round(gradient_constant(np.eye(2)) ** -2, 9)
+    12.0
+    """
+    total = float(np.sum(np.linalg.norm(checked_teacher(teacher), axis=1)))
+    mass = total if mass is None else mass
+    if not mass > 0:
+        message = f"Expected a positive mass. Received: {mass!r}."
+        raise ValueError(message)
+    return (2 * mass + 4 * total) ** -0.5
+
+
+def guaranteed_flow(
+    teacher: Float[np.ndarray, "r d"],
+    *,
+    times: Sequence[float] | Float[np.ndarray, " t"],
+    initial_loss: float,
+    mass: float | None = None,
+) -> Prediction:
+    r"""``L(t) <= 1 / (1 / L(0) + kappa^2 t)`` along gradient flow: the proved 1/t rate.
+
+    Neither kappa nor the rate depends on the number of students. True rates are faster: see
+    `loss_along_exponent`.
+
+    Parameters
+    ----------
+    teacher
+        Teacher neurons.
+    times
+        Times since the loss was `initial_loss`.
+    initial_loss
+        The loss at time 0.
+    mass
+        As in `gradient_constant`, for all times.
+
+    Raises
+    ------
+    ValueError
+        If the initial loss is not positive.
+
+    Examples
+    --------
+    >>> curve = guaranteed_flow(np.eye(2), times=[0.0, 1200.0], initial_loss=0.01)
+    >>> curve.value.round(6).tolist()
+    [0.01, 0.005]
+    """
+    _check_loss(initial_loss)
+    instants = np.asarray(times, dtype=np.float64)
+    kappa = gradient_constant(teacher, mass=mass)
+    return Prediction(
+        "loss",
+        instants,
+        1 / (1 / initial_loss + kappa**2 * instants),
+        "upper",
+        _THEOREM,
+        _assumptions(teacher, initial_loss),
+    )
+
+
+def guaranteed_descent(
+    teacher: Float[np.ndarray, "r d"],
+    *,
+    steps: Sequence[int] | Float[np.ndarray, " t"],
+    step_size: float,
+    initial_loss: float,
+) -> Prediction:
+    r"""``L(W(t)) <= min(4 / (t eta kappa^2), L(W(0)))`` for gradient descent (Theorem 5, D.3).
+
+    Parameters
+    ----------
+    teacher
+        Teacher neurons.
+    steps
+        Numbers of steps.
+    step_size
+        eta.
+    initial_loss
+        The loss at the start.
+
+    Raises
+    ------
+    ValueError
+        If the initial loss or the step size is not positive.
+
+    Examples
+    --------
+    >>> curve = guaranteed_descent(np.eye(2), steps=[0, 96000], step_size=0.1, initial_loss=0.01)
+    >>> curve.value.round(6).tolist()
+    [0.01, 0.005]
+    """
+    _check_loss(initial_loss)
+    if not 0 < step_size < math.inf:
+        message = f"Expected a positive step size. Received: {step_size!r}."
+        raise ValueError(message)
+    numbers = np.asarray(steps, dtype=np.float64)
+    rate = step_size * gradient_constant(teacher) ** 2 / 4
+    largest = float(np.max(np.linalg.norm(checked_teacher(teacher), axis=1))) * len(teacher)
+    small = Assumption(
+        "step size at most of order 1 / (r w_max)",
+        step_size * largest <= 1,
+        1 / largest - step_size,
+        "the hidden constant taken as 1",
+    )
+    return Prediction(
+        "loss",
+        numbers,
+        np.minimum(initial_loss, 1 / np.maximum(rate * numbers, 1e-300)),
+        "upper",
+        _THEOREM,
+        (*_assumptions(teacher, initial_loss), small),
+        grid_name="step",
+    )
+
+
+def log10_random_width(
+    teacher: Float[np.ndarray, "r d"], *, loss: float, dim: int, failure: float = 0.1
+) -> float:
+    r"""log10 of the students that initialisation wants to reach a loss (Theorem 6).
+
+    .. math:: (r w_{\max} / \sqrt{L})^D\, r \log(1 / \text{failure})
+
+    with D the dimension for Algorithm 1, and r for Algorithm 2 (zhou2021local); the hidden
+    constant taken as 1.
+
+    Parameters
+    ----------
+    teacher
+        Teacher neurons.
+    loss
+        The initial loss asked for.
+    dim
+        D.
+    failure
+        The probability allowed to fail.
+
+    Raises
+    ------
+    ValueError
+        If the loss is not positive or `failure` no probability.
+
+    Examples
+    --------
+    >>> width = log10_random_width(np.eye(2), loss=1e-2, dim=2, failure=np.exp(-1))
+    >>> round(10**width, 6)
+    800.0
+    """
+    _check_loss(loss)
+    if not 0 < failure < 1:
+        message = f"Expected a probability between 0 and 1. Received: {failure!r}."
+        raise ValueError(message)
+    V = checked_teacher(teacher)
+    scale = len(V) * float(np.max(np.linalg.norm(V, axis=1))) / math.sqrt(loss)
+    return dim * math.log10(scale) + math.log10(len(V) * math.log(1 / failure))
+
+
+def _check_loss(value: float) -> None:
+    if not 0 < value < math.inf:
+        message = f"Expected a positive loss. Received: {value!r}."
+        raise ValueError(message)
+
+
+def _assumptions(teacher: np.ndarray, initial_loss: float) -> tuple[Assumption, ...]:
+    margin = log10_threshold(teacher) - math.log10(initial_loss)
+    return (
+        Assumption(
+            "initial loss below eps_0",
+            margin >= 0,
+            margin,
+            "margin in decades; eps_0 as printed in the proof, its hidden constant taken as 1",
+        ),
+    )
