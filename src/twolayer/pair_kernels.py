@@ -35,12 +35,16 @@ class PairKernel(eqx.Module):
         Its three derivatives, finite at angles 0 and pi and for zero neurons.
     parity
         1 if s is even, -1 if it is odd, 0 otherwise: whether v and -v can be told apart.
+    kinks
+        ``(linear, kink)`` where ``s(z) = linear z + kink |z| / 2``, whose second derivatives
+        have a closed form of their own.
     """
 
     activation: Callable[[Array], Array]
     dual: Callable[[Array, Array, Array], Array]
     slopes: Callable[[Array, Array, Array], Slopes]
     parity: int = eqx.field(static=True)
+    kinks: tuple[float, float] | None = eqx.field(static=True, default=None)
 
     def value(self, U: Float[Array, "m d"], V: Float[Array, "r d"]) -> Float[Array, "m r"]:
         """``K(u_i, v_j)`` for all pairs of rows."""
@@ -201,10 +205,10 @@ def _erf_root(q11: Array, q12: Array, q22: Array) -> Array:
 # s(z) = max(z, 0), with p the angle between the lines and th that between the vectors:
 # K = max(u.v, 0) / 2 + |u||v| (sin p - p cos p) / (2 pi), right to relative accuracy near th = pi
 # dK/du = (|v| sin th ub + (pi - th) v) / (2 pi)
-relu_pairs = PairKernel(_relu, _relu_dual, _relu_slopes, 0)
+relu_pairs = PairKernel(_relu, _relu_dual, _relu_slopes, 0, (0.5, 1.0))
 # s(z) = |z|: K = |u.v| + (2/pi) |u||v| (sin p - p cos p)
 # dK/du = (2/pi) (|v| sin th ub + (pi/2 - th) v)
-abs_pairs = PairKernel(jnp.abs, _abs_dual, _abs_slopes, 1)
+abs_pairs = PairKernel(jnp.abs, _abs_dual, _abs_slopes, 1, (0.0, 2.0))
 # s(z) = erf(z / sqrt 2): K = (2/pi) arcsin( q12 / sqrt((1 + q11)(1 + q22)) )
 erf_pairs = PairKernel(_error_function, _erf_dual, _erf_slopes, -1)
 # s(z) = z^2: K = q11 q22 + 2 q12^2
