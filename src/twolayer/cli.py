@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from twolayer import cli_studies
+
 if TYPE_CHECKING:
     from twolayer.experiments import Experiment
 
@@ -92,6 +94,19 @@ def _check_writable(directory: str) -> None:
         message = f"Expected --out to be a directory to write in. Received: {directory!r}, "
         message += f"but {path} is {'not writable' if path.is_dir() else 'not a directory'}."
         raise ValueError(message)
+
+
+app.command(name="sweep")(plain_errors(cli_studies.sweep))
+app.command(name="plot")(plain_errors(cli_studies.plot))
+for _name, _command in {
+    "list": cli_studies.list_cells,
+    "show": cli_studies.show_cell,
+    "compare": cli_studies.compare_cells,
+    "export": cli_studies.export_study,
+    "gc": cli_studies.collect_garbage,
+}.items():
+    cli_studies.store_app.command(name=_name)(plain_errors(_command))
+app.add_typer(cli_studies.store_app, name="store")
 
 
 @app.callback(invoke_without_command=True)

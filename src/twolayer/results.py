@@ -115,6 +115,18 @@ def load(path: str | Path) -> Result:
     if found > _FORMAT:
         message = f"{path} was written by a newer twolayer (format {found}): upgrade to read it."
         raise ValueError(message)
+    return from_json(content)
+
+
+def from_json(content: dict[str, Any]) -> Result:
+    """The result that `as_json` wrote.
+
+    Examples
+    --------
+    >>> from_json(as_json(Result(experiment="flow", details={"rounds": 3}))).details
+    {'rounds': 3}
+    """
+    content = dict(content)
     content["predictions"] = tuple(_outcome(Prediction, row) for row in content["predictions"])
     content["trajectories"] = tuple(_outcome(Trajectory, row) for row in content["trajectories"])
     content["comparisons"] = tuple(
