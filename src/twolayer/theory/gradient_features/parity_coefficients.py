@@ -113,7 +113,7 @@ def parity_cosine(dim: int, degree: int, threshold: float = 0.0) -> float:
     Examples
     --------
     >>> round(parity_cosine(41, 2), 4)
-    0.9936
+    0.9937
     """
     inside, outside = parity_coefficients(dim, degree, threshold)
     square = degree * inside**2 + (dim - degree) * outside**2

@@ -124,8 +124,8 @@ def simplified_gradient(
         return found
     if num_samples is None or key is None:
         message = "Expected a number of samples and a key: this law has no closed form. "
-        message += f"Received: num_samples={num_samples!r}"
-        raise ValueError(f"{message}{', no key' if key is None else ''}.")
+        message += f"Received: num_samples={num_samples!r}{', no key' if key is None else ''}."
+        raise ValueError(message)
     return sampled_gradient(task, W, b, num_samples=num_samples, key=key)
 
 
@@ -330,8 +330,9 @@ def _drawn(task: Any, num_samples: int, key: PRNGKeyArray) -> Any:
 def _streamed(
     blocks: Any, W: np.ndarray, b: np.ndarray, weight: float | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sums over blocks of their means (or of rows times `weight`), of the squares of these means,
-    and of ``y^2 |x|^2``; two matrix products a block.
+    """Sums over blocks of means of ``y x``, of their squares, and of means of ``y^2 |x|^2``.
+
+    Two matrix products a block; with a `weight` for each row, sums of rows instead of means.
     """
     m, d = W.shape
     weights, thresholds = W.astype(np.float32), b.astype(np.float32)
