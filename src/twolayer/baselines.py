@@ -160,8 +160,11 @@ class RandomFeatures(RidgeBaseline):
         The number of neurons.
     bias
         Standard deviation of the biases, relative to that of the preactivations.
+    neurons
+        Input weights, one a row, and biases of given neurons ``relu(w . x + b)``, a network's
+        own for instance, in place of random ones.
     penalties
-        Of the ridge regression, relative to the mean square of a feature times their number.
+        Of the ridge regression, to choose from.
     random_state
         Seed of the weights and of the hold-out.
 
@@ -174,17 +177,27 @@ class RandomFeatures(RidgeBaseline):
     True
     """
 
-    def __init__(self, num_features=400, *, bias=1.0, penalties=_PENALTIES, random_state=None):
+    def __init__(
+        self, num_features=400, *, bias=1.0, neurons=None, penalties=_PENALTIES, random_state=None
+    ):
         self.num_features = num_features
         self.bias = bias
+        self.neurons = neurons
         self.penalties = penalties
         self.random_state = random_state
 
     def _prepare(self, X, generator):
         check_positive(num_features=self.num_features)
-        self.num_features_ = self.num_features
         self.constant_ = constant_coordinate(X, self.bias)
         self.weights_ = generator.standard_normal((self.num_features, X.shape[1] + 1))
+        if self.neurons is not None:
+            W, b = (np.asarray(part, np.float64) for part in self.neurons)
+            if W.shape != (len(b), X.shape[1]) or b.ndim != 1:
+                message = f"Expected weights [m, {X.shape[1]}] and biases [m]. "
+                message += f"Received: shapes {W.shape} and {b.shape}."
+                raise ValueError(message)
+            self.constant_, self.weights_ = 1.0, np.concatenate([W, b[:, None]], axis=1)
+        self.num_features_ = len(self.weights_)
 
     def _represent(self, X):
         return np.maximum(with_constant(X, self.constant_) @ self.weights_.T, 0.0)

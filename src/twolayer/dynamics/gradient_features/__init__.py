@@ -8,6 +8,11 @@ from twolayer.dynamics.gradient_features.first_step import (
 )
 from twolayer.dynamics.gradient_features.initial import symmetric_network
 from twolayer.dynamics.gradient_features.later_steps import train_both_layers, train_top_layer
+from twolayer.dynamics.gradient_features.predecessor import (
+    AggressiveRun,
+    AggressiveSteps,
+    train_aggressive_steps,
+)
 from twolayer.dynamics.gradient_features.train import (
     GradientFeatureRun,
     GradientFeatures,
@@ -15,6 +20,8 @@ from twolayer.dynamics.gradient_features.train import (
 )
 
 __all__ = [
+    "AggressiveRun",
+    "AggressiveSteps",
     "FirstGradients",
     "GradientFeatureRun",
     "GradientFeatures",
@@ -22,6 +29,7 @@ __all__ = [
     "first_step",
     "kink_learning_rate",
     "symmetric_network",
+    "train_aggressive_steps",
     "train_both_layers",
     "train_gradient_features",
     "train_top_layer",
