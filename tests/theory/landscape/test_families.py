@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import finite_difference
 
+from helpers import finite_difference
 from twolayer.theory.landscape import (
     families,
     family,

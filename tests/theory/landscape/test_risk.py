@@ -1,12 +1,13 @@
 """Risk, gradient and Hessian of ReLU students against quadrature and finite differences."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-from helpers import assert_within_sem, finite_difference
 from scipy import integrate
 
+from helpers import assert_within_sem, finite_difference
 from twolayer.theory.landscape import (
     least_eigenvalue,
     relu_risk,
@@ -30,7 +31,7 @@ def risk_on_circle(W, V):
     edges = sorted({0.0, whole, *kinks})
     pieces = [
         integrate.quad(residual_square, low, high, epsabs=1e-13)[0]
-        for low, high in zip(edges, edges[1:], strict=False)
+        for low, high in itertools.pairwise(edges)
     ]
     return math.fsum(pieces) / (2 * math.pi)
 
