@@ -67,8 +67,9 @@ def options_of(name: str) -> dict[str, inspect.Parameter]:
     """The parameters of an experiment, by name; none are known of a built-in function."""
     if ":" not in name:
         return find_experiment(name).options
+    function = function_of(name)
     try:
-        parameters = inspect.signature(function_of(name)).parameters
+        parameters = inspect.signature(function).parameters
     except ValueError:
         return {}
     return {key: value for key, value in parameters.items() if key != "progress"}
@@ -111,7 +112,8 @@ def cells_of(name: str, grid: Grid, seeds: int = 1) -> list[Cell]:
 def _values(name: str, options: dict[str, inspect.Parameter], key: str, value: Any) -> list[Any]:
     """The values of one axis, each of the parameter's type, none twice."""
     if options and key not in options:
-        raise ValueError(unknown(f"parameter of {name}", key, options, "see 'twolayer run --help'"))
+        known = f"it takes {', '.join(options)}"
+        raise ValueError(unknown(f"parameter of {name}", key, options, known))
     given = [value] if isinstance(value, (str, bytes)) or not _is_sequence(value) else list(value)
     if not given:
         message = f"Expected values for {key}. Received: none."

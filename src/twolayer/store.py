@@ -138,6 +138,7 @@ class Study:
             message = f"There is no study at {self.path}."
             raise FileNotFoundError(message)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._closed = False
         self._owner = f"{process_name(os.getpid())}/{uuid4().hex}"
         try:
             self._connection = sqlite3.connect(
@@ -171,7 +172,10 @@ class Study:
         self.close()
 
     def close(self) -> None:
-        """Give back what this process claimed, and close the file."""
+        """Give back what this study claimed, and close the file; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self._execute(
                 "UPDATE cells SET status = 'pending' WHERE status = 'claimed' AND owner = ?",

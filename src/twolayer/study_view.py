@@ -145,7 +145,7 @@ def export(data: xarray.Dataset, path: str | Path) -> Path:
         if path.suffix == ".nc":
             data.to_netcdf(path, engine="h5netcdf")
         elif path.suffix == ".zarr":
-            data.to_zarr(path, mode="w")
+            data.to_zarr(path, mode="w", zarr_format=2)  # version 3 has no fixed texts
         else:
             table = data.to_dataframe().reset_index()
             if path.suffix == ".csv":

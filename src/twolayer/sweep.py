@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from numbers import Real
@@ -96,6 +97,8 @@ def run_cells(
     """Compute every cell that the study has not yet, beside other processes that do the same."""
     wanted = {cell.key for cell in cells}
     under_way: dict[Future[Any], Cell] = {}
+    suspects: list[Cell] = []  # under way when workers died: each is tried alone
+    deaths: Counter[str] = Counter()
     pending: list[str] = []
     looked = -math.inf
     while True:
@@ -108,44 +111,51 @@ def run_cells(
             progress("cells", len(wanted) - len(pending) - claimed, len(wanted))
             if not pending and not claimed:
                 return
-        room = max(engine.capacity - len(under_way), 0)
-        chosen = [pending.pop() for _ in range(min(room, len(pending)))]
-        for cell in study.claim(chosen):
+        if not suspects:
+            room = max(engine.capacity - len(under_way), 0)
+            chosen = study.claim([pending.pop() for _ in range(min(room, len(pending)))])
+        else:
+            chosen = [] if under_way else [suspects.pop()]
+        for cell in chosen:
             under_way[engine.submit(run_cell, cell.experiment, dict(cell.parameters))] = cell
         if not under_way:
             if not pending:  # another process is at work on the rest
                 time.sleep(_BEAT)
             continue
         done, _ = wait(under_way, timeout=_BEAT, return_when=FIRST_COMPLETED)
-        for future in done:
-            if future in under_way:
-                _record(study, under_way.pop(future), future, engine, under_way)
+        died = [future for future in done if _worker_died(future)]
+        for future in done.difference(died):
+            _record(study, under_way.pop(future), future)
+        if died:
+            engine.restart()
+            lost = list(under_way.values())
+            under_way.clear()
+            if len(lost) == 1:
+                deaths[lost[0].key] += 1
+            for cell in lost:
+                if deaths[cell.key] >= _ATTEMPTS:
+                    study.fail(cell, f"its worker died {_ATTEMPTS} times: for want of memory?")
+                else:
+                    suspects.append(cell)
 
 
-def _record(
-    study: Study, cell: Cell, future: Future[Any], engine: Engine, under_way: dict[Any, Cell]
-) -> None:
-    """Write what became of a cell; after the death of its worker, give everything back."""
+def _worker_died(future: Future[Any]) -> bool:
     error = future.exception()
-    if error is None:
-        status, content, seconds = future.result()
-        if status == "failed":
-            study.fail(cell, content, seconds=seconds)
-        else:
-            message = "a curve left the finite numbers" if status == "diverged" else ""
-            study.finish(cell, content, seconds=seconds, status=status, message=message)
-        return
-    if not isinstance(error, BrokenExecutor) and type(error).__name__ != "KilledWorker":
+    return isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
+
+
+def _record(study: Study, cell: Cell, future: Future[Any]) -> None:
+    """Write what became of a cell."""
+    error = future.exception()
+    if error is not None:
         study.fail(cell, f"{type(error).__name__}: {error}")
         return
-    engine.restart()
-    lost = [cell, *under_way.values()]
-    under_way.clear()
-    attempts = {entry.cell.key: entry.attempts for entry in study.entries()}
-    hopeless = [one for one in lost if attempts.get(one.key, 0) >= _ATTEMPTS]
-    for one in hopeless:
-        study.fail(one, f"its worker died {_ATTEMPTS} times: for want of memory, perhaps")
-    study.release(one for one in lost if one not in hopeless)
+    status, content, seconds = future.result()
+    if status == "failed":
+        study.fail(cell, content, seconds=seconds)
+    else:
+        message = "a curve left the finite numbers" if status == "diverged" else ""
+        study.finish(cell, content, seconds=seconds, status=status, message=message)
 
 
 def run_cell(name: str, parameters: dict[str, Any]) -> tuple[str, Any, float]:
