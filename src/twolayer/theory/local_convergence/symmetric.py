@@ -254,7 +254,7 @@ def _solved(
     if instants[-1] == 0:
         return np.array(start)[:, None]
     path = solve_ivp(
-        field, (0.0, instants[-1]), start, "Radau", t_eval=instants, rtol=_RTOL, atol=1e-20
+        field, (0.0, instants[-1]), start, "LSODA", t_eval=instants, rtol=_RTOL, atol=[1e-13, 1e-16]
     )
     return path.y
 
