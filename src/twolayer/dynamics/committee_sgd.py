@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -13,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from twolayer.activations import Activation
 from twolayer.outcomes import Status, Trajectory
+from twolayer.pair_kernels import PairKernel
 
 _BLOCK = 64  # samples drawn at once
 _RATES = ("learning_rate", "second_layer_rate", "weight_decay", "noise_std")
@@ -108,17 +107,17 @@ def committee_sgd(
     algorithm: CommitteeSGD,
     start: tuple[Float[np.ndarray, "m d"], Float[np.ndarray, " m"]],
     teacher: tuple[Float[np.ndarray, "r d"], Float[np.ndarray, " r"]],
-    activation: Activation,
+    pairs: PairKernel,
     *,
     times: Sequence[float] | Float[np.ndarray, " t"],
     seeds: int = 1,
-    gain: float = 1.0,
+    padded_dim: int | None = None,
     key: PRNGKeyArray,
 ) -> CommitteeRun:
     """Train a student on fresh samples of a teacher, many seeds in one program.
 
     Weights and samples are in single precision, overlaps and risks in double. The risk is exact,
-    by the dual kernel of the activation.
+    by the kernel of pairs.
 
     Parameters
     ----------
@@ -128,15 +127,15 @@ def committee_sgd(
         Weights and output weights of the student, the same for all seeds.
     teacher
         Those of the teacher.
-    activation
-        The activation s.
+    pairs
+        The activation g with its kernel of pairs, from which the risk follows.
     times
         Increasing times, in steps over N; each is taken at the nearest step.
     seeds
         The number of independent runs.
-    gain
-        Fields are multiplied by it: ``g(z) = s(gain z)``, with ``1/sqrt 2`` for erf in the
-        convention of Saad and Solla.
+    padded_dim
+        Arrays are filled up with zeros to so many inputs, which changes the samples but not the
+        algorithm: runs of several dimensions then share one compiled program.
     key
         Source of all randomness.
 
@@ -148,10 +147,10 @@ def committee_sgd(
 
     Examples
     --------
-    >>> from twolayer.activations import relu
+    >>> from twolayer.pair_kernels import relu_pairs
     >>> W, teacher = weights_with_overlaps(np.eye(1), np.full((1, 1), 0.5), np.eye(1), 20)
     >>> run = committee_sgd(
-    ...     CommitteeSGD(0.3), (W, np.ones(1)), (teacher, np.ones(1)), relu,
+    ...     CommitteeSGD(0.3), (W, np.ones(1)), (teacher, np.ones(1)), relu_pairs,
     ...     times=[0, 20], key=jax.random.key(0),
     ... )
     >>> bool(run.risk.value[0, 1] < run.risk.value[0, 0] / 10)
@@ -176,21 +175,28 @@ def committee_sgd(
     dim = W.shape[1]
     ticks = _ticks(times, dim)
     keys = jax.random.split(key, seeds)
-    fixed = jnp.asarray(V, jnp.float32), jnp.asarray(A, jnp.float32)
+    fill = (0, 0), (0, max((padded_dim or dim) - dim, 0))
+    wide = jnp.asarray(np.pad(W, fill), jnp.float32)
+    fixed = (
+        jnp.asarray(np.pad(V, fill), jnp.float32),
+        jnp.asarray(A, jnp.float32),
+        jnp.asarray(dim, jnp.int32),
+    )
     state = (
-        jnp.broadcast_to(jnp.asarray(W, jnp.float32), (seeds, *W.shape)),
+        jnp.broadcast_to(wide, (seeds, *wide.shape)),
         jnp.broadcast_to(jnp.asarray(v, jnp.float32), (seeds, *v.shape)),
     )
     rates = jnp.stack([jnp.asarray(getattr(algorithm, name), jnp.float32) for name in _RATES])
     seen, done = [], 0
     for tick in ticks:
-        state = _advance(activation, state, fixed, rates, gain, jnp.asarray([done, tick]), keys)
+        state = _advance(pairs.activation, state, fixed, rates, jnp.asarray([done, tick]), keys)
         seen.append([np.asarray(part, dtype=np.float64) for part in state])
         done = int(tick)
     rows, outer = (np.stack([part[k] for part in seen], axis=1) for k in (0, 1))
+    rows = rows[..., :dim]
     Q = rows @ np.swapaxes(rows, -1, -2) / dim
     R = rows @ V.T / dim
-    risk = _risks(activation, gain, Q, R, V @ V.T / dim, outer, A)
+    risk = _risks(pairs, Q, R, V @ V.T / dim, outer, A)
     alive = np.all(np.isfinite(risk), axis=1)
     status: tuple[Status, ...] = tuple("finished" if well else "diverged" for well in alive)
     details: dict[str, float | int | str] = {
@@ -199,7 +205,6 @@ def committee_sgd(
         "students": len(v),
         "teachers": len(A),
         "dim": dim,
-        "activation": activation.facts.name,
     }
     return CommitteeRun(Trajectory("risk", ticks / dim, risk, status, details=details), Q, R, outer)
 
@@ -216,12 +221,8 @@ def _ticks(times: Sequence[float] | np.ndarray, dim: int) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _advance(activation, state, teacher, rates, gain, ticks, keys):
-    gain = jnp.asarray(gain, jnp.float32)
+def _advance(value, state, teacher, rates, ticks, keys):
     ticks = ticks.astype(jnp.int32)
-
-    def value(z):
-        return activation(gain * z)
 
     def one(state, key):
         return _march(value, state, teacher, rates, ticks, key)
@@ -230,15 +231,20 @@ def _advance(activation, state, teacher, rates, gain, ticks, keys):
 
 
 def _march(value, state, teacher, rates, ticks, key):
-    """The steps from one tick to the next; the sample of a step depends on its number alone."""
-    V, A = teacher
-    dim = V.shape[1]
-    root = jnp.asarray(math.sqrt(dim), jnp.float32)
+    """The steps from one tick to the next; the sample of a step depends on its number alone.
+
+    The last of the numbers drawn for a step is the noise on its label.
+    """
+    V, A, whole = teacher
+    width, dim = V.shape[1], whole.astype(jnp.float32)
+    present = jnp.arange(width, dtype=jnp.int32) < whole
+    root = jnp.sqrt(dim)
     learning_rate, outer_rate, decay, noise = rates
     slope = jax.vmap(jax.grad(value))
 
     def step(state, sample):
-        (x, z), active = sample
+        draws, active = sample
+        x, z = jnp.where(present, draws[:width], 0), draws[width]
         W, v = state
         fields = W @ x / root
         activity = value(fields)
@@ -249,29 +255,25 @@ def _march(value, state, teacher, rates, ticks, key):
         return (jnp.where(active, moved, W), jnp.where(active, outer, v)), None
 
     def block(j, state):
-        inputs, labels = jax.random.split(jax.random.fold_in(key, j))
-        x = jax.random.normal(inputs, (_BLOCK, dim), jnp.float32)
-        z = jax.random.normal(labels, (_BLOCK,), jnp.float32)
+        draws = jax.random.normal(jax.random.fold_in(key, j), (_BLOCK, width + 1), jnp.float32)
         numbers = j * _BLOCK + jnp.arange(_BLOCK, dtype=jnp.int32)
         active = (numbers >= ticks[0]) & (numbers < ticks[1])
-        return jax.lax.scan(step, state, ((x, z), active))[0]
+        return jax.lax.scan(step, state, (draws, active))[0]
 
     last = (ticks[1] + _BLOCK - 1) // _BLOCK
     return jax.lax.fori_loop(ticks[0] // _BLOCK, last, block, state)
 
 
-def _risks(activation, gain, Q, R, T, v, A) -> np.ndarray:
-    """The exact risk from the overlaps, by the dual kernel of the activation."""
+def _risks(pairs: PairKernel, Q, R, T, v, A) -> np.ndarray:
+    """The exact risk from the overlaps, by the kernel of pairs."""
     with jax.enable_x64(True):
-        kernel = partial(_kernel, activation, gain)
         q, t = np.diagonal(Q, axis1=-2, axis2=-1), np.diagonal(T)
-        own = np.einsum("...i,...ik,...k", v, kernel(q, Q, q), v)
-        cross = np.einsum("...i,...in,n", v, kernel(q, R, t), A)
-        return (own - 2 * cross + A @ kernel(t, T, t) @ A) / 2
+        own = np.einsum("...i,...ik,...k", v, _kernel(pairs, q, Q, q), v)
+        cross = np.einsum("...i,...in,n", v, _kernel(pairs, q, R, t), A)
+        return (own - 2 * cross + A @ _kernel(pairs, t, T, t) @ A) / 2
 
 
-def _kernel(activation, gain, left, overlap, right) -> np.ndarray:
+def _kernel(pairs: PairKernel, left, overlap, right) -> np.ndarray:
     rows = np.broadcast_to(left[..., :, None], overlap.shape)
     columns = np.broadcast_to(right[..., None, :], overlap.shape)
-    scaled = (jnp.asarray(gain**2 * part) for part in (rows, overlap, columns))
-    return np.asarray(activation.dual(*scaled))
+    return np.asarray(pairs.dual(*(jnp.asarray(part) for part in (rows, overlap, columns))))

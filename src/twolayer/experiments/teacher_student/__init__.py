@@ -1,3 +1,5 @@
 """Experiments on teacher-student networks: local convergence, landscape, order parameters."""
 
-__all__: list[str] = []
+from twolayer.experiments.teacher_student import order_parameters
+
+__all__ = ["order_parameters"]
