@@ -89,13 +89,14 @@ def overlap_equations(
         runs = []
         for dim in sizes:
             progress(f"{case.activation}, dimension {dim}", 0, 1)
-            runs.append(
-                sgd_run(
-                    start, pairs, case.learning_rate, times, dim, seeds, seed, padded_dim=sizes[-1]
-                )
+            run = sgd_run(
+                start, pairs, case.learning_rate, times, dim, seeds, seed, padded_dim=sizes[-1]
             )
-        whole = compare(solved[True], runs[-1], tolerance=SINGLE)
-        without = compare(solved[False], runs[-1], tolerance=SINGLE)
+            runs.append(run)
+        whole, without = (
+            compare(curve, runs[-1], tolerance=allowed(curve, sizes[-1]))
+            for curve in (solved[True], solved[False])
+        )
         gaps = compare_sizes(solved[True], runs, [float(dim) for dim in sizes])
         findings += [
             held(case.activation, solved[True], whole, sizes[-1]),
