@@ -52,9 +52,12 @@ if TYPE_CHECKING:
     from twolayer.free_energy import with_bias as with_bias
     from twolayer.inputs import Gaussian as Gaussian
     from twolayer.inputs import GaussianMixture as GaussianMixture
+    from twolayer.inputs import Hypercube as Hypercube
+    from twolayer.inputs import isotropic_mixture as isotropic_mixture
     from twolayer.inputs import spiked_mixture as spiked_mixture
     from twolayer.language import PolynomialSyntaxError as PolynomialSyntaxError
     from twolayer.language import parse_polynomial as parse_polynomial
+    from twolayer.losses import HingeLoss as HingeLoss
     from twolayer.losses import LogisticLoss as LogisticLoss
     from twolayer.losses import SquareLoss as SquareLoss
     from twolayer.networks import TwoLayerNetwork as TwoLayerNetwork
@@ -68,11 +71,20 @@ if TYPE_CHECKING:
     from twolayer.results import Result as Result
     from twolayer.risks import EmpiricalRisk as EmpiricalRisk
     from twolayer.risks import PopulationRisk as PopulationRisk
+    from twolayer.sparse_coding import CodedParity as CodedParity
+    from twolayer.sparse_coding import StructuredParity as StructuredParity
+    from twolayer.store import Study as Study
+    from twolayer.sweep import sweep as sweep
+    from twolayer.targets import MultiIndex as MultiIndex
+    from twolayer.targets import Parity as Parity
     from twolayer.targets import Polynomial as Polynomial
     from twolayer.targets import SingleIndex as SingleIndex
+    from twolayer.targets import halfspace as halfspace
+    from twolayer.targets import sign_product as sign_product
     from twolayer.tasks import Classification as Classification
     from twolayer.tasks import Dataset as Dataset
     from twolayer.tasks import Regression as Regression
+    from twolayer.tasks import xor_mixture as xor_mixture
     from twolayer.theory.langevin import a_priori_certificate as a_priori_certificate
     from twolayer.theory.langevin import certify_particles as certify_particles
     from twolayer.theory.langevin import fokker_planck as fokker_planck
@@ -128,15 +140,22 @@ _HOME = {
     ),
     "twolayer.dynamics.langevin": ("Halving", "Langevin", "Minibatch", "train_langevin"),
     "twolayer.free_energy": ("FreeEnergy", "Particles", "with_bias"),
-    "twolayer.inputs": ("Gaussian", "GaussianMixture", "spiked_mixture"),
+    "twolayer.inputs": (
+        "Gaussian", "GaussianMixture", "Hypercube", "isotropic_mixture", "spiked_mixture",
+    ),
     "twolayer.language": ("PolynomialSyntaxError", "parse_polynomial"),
-    "twolayer.losses": ("LogisticLoss", "SquareLoss"),
+    "twolayer.losses": ("HingeLoss", "LogisticLoss", "SquareLoss"),
     "twolayer.networks": ("TwoLayerNetwork", "mean_field_network", "one_step_network"),
     "twolayer.outcomes": ("Assumption", "Comparison", "Convergence", "Prediction", "Trajectory"),
     "twolayer.results": ("Result",),
     "twolayer.risks": ("EmpiricalRisk", "PopulationRisk"),
-    "twolayer.targets": ("Polynomial", "SingleIndex"),
-    "twolayer.tasks": ("Classification", "Dataset", "Regression"),
+    "twolayer.sparse_coding": ("CodedParity", "StructuredParity"),
+    "twolayer.store": ("Study",),
+    "twolayer.sweep": ("sweep",),
+    "twolayer.targets": (
+        "MultiIndex", "Parity", "Polynomial", "SingleIndex", "halfspace", "sign_product",
+    ),
+    "twolayer.tasks": ("Classification", "Dataset", "Regression", "xor_mixture"),
     "twolayer.theory.langevin": (
         "a_priori_certificate", "certify_particles", "fokker_planck", "parameter_grid",
         "proximal_gibbs", "rate_chain", "solve_dual", "trajectory_certificate",

@@ -6,7 +6,9 @@ import importlib
 import inspect
 import itertools
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from twolayer.experiments import find_experiment
@@ -26,10 +28,13 @@ def name_of(experiment: str | Callable[..., Any]) -> str:
     """
     if isinstance(experiment, str):
         return experiment
-    name = f"{experiment.__module__}:{experiment.__qualname__}"
-    if "<" in name or experiment.__module__ == "__main__":
-        message = "Expected a function of a module that can be imported: other processes must "
-        message += f"find it. Received: {name}."
+    module = experiment.__module__
+    if module == "__main__":  # a script: other processes find it as a module of its folder
+        module = Path(getattr(sys.modules["__main__"], "__file__", None) or "<input>").stem
+    name = f"{module}:{experiment.__qualname__}"
+    if "<" in name:
+        message = "Expected a function of a module or script that can be imported: other "
+        message += f"processes must find it. Received: {name}."
         raise ValueError(message)
     return name
 
