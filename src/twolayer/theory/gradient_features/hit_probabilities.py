@@ -108,7 +108,7 @@ def xor_hit_probability(
     Examples
     --------
     >>> round(xor_hit_probability(100, 3.0, 1.0, gamma=0.05, least_norm=0.1), 3)
-    0.081
+    0.082
     """
     if dim < 3 or not (0 < gamma < 1 and norm > 0 and std > 0 and least_norm >= 0):
         message = "Expected at least 3 dimensions, positive norm and standard deviation, gamma "
