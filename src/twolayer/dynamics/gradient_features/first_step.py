@@ -7,6 +7,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from twolayer.dynamics.base import with_parameters
@@ -31,7 +32,9 @@ class FirstGradients(NamedTuple):
 
 
 def first_gradients(
-    network: TwoLayerNetwork, x: Float[Array, "n d"], y: Float[Array, " n"]
+    network: TwoLayerNetwork,
+    x: Float[Array | np.ndarray, "n d"],
+    y: Float[Array | np.ndarray, " n"],
 ) -> FirstGradients:
     """Simplified gradient vectors of a symmetric network on given samples.
 
@@ -130,7 +133,7 @@ def first_step(
 
 
 def kink_learning_rate(
-    network: TwoLayerNetwork, gradients: FirstGradients, *, kink: float, bias: float
+    network: TwoLayerNetwork, gradients: FirstGradients, *, kink: float | Array, bias: float | Array
 ) -> Float[Array, ""]:
     """The ``eta |l'(0)|`` that puts the median neuron's kink at distance `kink` from the origin.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
@@ -61,17 +62,22 @@ def symmetric_network(
     """
     check_positive(quarter=quarter, dim=dim)
     check_scales(bias, input_std, output_std)
+    a, W, b = _weights((quarter, dim), signs, jnp.asarray([bias, input_std, output_std]), key)
+    return TwoLayerNetwork(a, W, b, relu, 1.0)  # type: ignore[arg-type]
+
+
+@eqx.filter_jit
+def _weights(shape, signs, scales, key):
+    bias, input_std, output_std = scales
     key_a, key_w = jax.random.split(key)
-    a = output_std * jax.random.normal(key_a, (quarter,))
+    a = output_std * jax.random.normal(key_a, shape[:1])
     draw = jax.random.rademacher if signs else jax.random.normal
-    W = input_std * draw(key_w, (quarter, dim), a.dtype)
-    b = jnp.full((quarter,), bias, a.dtype)
-    return TwoLayerNetwork(
+    W = input_std * draw(key_w, shape, a.dtype)
+    b = jnp.full_like(a, bias)
+    return (
         jnp.concatenate([a, -a, -a, a]),
         jnp.concatenate([W, -W, W, -W]),
         jnp.concatenate([-b, b, -b, b]),
-        relu,
-        1.0,  # type: ignore[arg-type]
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from twolayer.dynamics.base import with_parameters
@@ -20,8 +21,8 @@ _POWER_STEPS = 30  # entries of features are not negative: the gap of their Gram
 @eqx.filter_jit
 def train_top_layer(
     network: TwoLayerNetwork,
-    x: Float[Array, "n d"],
-    y: Float[Array, " n"],
+    x: Float[Array | np.ndarray, "n d"],
+    y: Float[Array | np.ndarray, " n"],
     loss: Loss,
     steps: Array,
     accelerated: bool = True,

@@ -222,7 +222,8 @@ def train_gradient_features(
 def _train_one(algorithm, task, test, keep, key):
     dtype = jnp.dtype(algorithm.precision)
     key_network, key_data, key_later, key_test = jax.random.split(key, 4)
-    task = cast(task, dtype)
+    if not isinstance(task, Dataset):
+        task = cast(task, dtype)
     first, later = _samples(algorithm, task, key_data, dtype)
     initial = cast(
         symmetric_network(
@@ -233,36 +234,36 @@ def _train_one(algorithm, task, test, keep, key):
         dtype,
     )  # fmt: skip
     gradients = first_gradients(initial, *first)
-    rate = kink_learning_rate(
-        initial, gradients, kink=algorithm.kink, bias=algorithm.bias_after_step
-    )
-    stepped = first_step(initial, gradients, rate)
-    stepped = with_parameters(stepped, (stepped.a, stepped.W, _later_bias(algorithm, initial)))
-    ticket = jax.tree.map(lambda part: part[keep] if part.ndim else part, stepped)
+    place = jnp.asarray([algorithm.kink, algorithm.bias_after_step], dtype)
+    rate, stepped = _first_step(initial, gradients, place)
+    ticket = jax.tree.map(lambda part: np.asarray(part)[keep] if part.ndim else part, stepped)
     steps = jnp.asarray(algorithm.steps)
     if algorithm.layers == "top":
         trained = train_top_layer(ticket, *later, algorithm.loss, steps, algorithm.accelerated)
     else:
         fresh = algorithm.fresh and not isinstance(task, Dataset)
-        source = task if fresh else Dataset(*later)
+        source = task if fresh else Dataset(*map(jnp.asarray, later))
         trained = train_both_layers(
             ticket, source, algorithm.loss, steps, algorithm.batch, key=key_later
         )
     loss, _ = _scores(trained, *later, algorithm.loss)
     accuracy, error = _accuracy(algorithm, trained, task if test is None else test, key_test)
-    finite = bool(jnp.all(jnp.isfinite(trained.a)) & jnp.all(jnp.isfinite(trained.W)))
+    finite = np.all(np.isfinite(trained.a)) and np.all(np.isfinite(trained.W))
     return (
         initial, stepped, trained, np.asarray(gradients.input), float(rate), accuracy, error,
-        float(jnp.mean(loss)), "finished" if finite else "diverged",
+        float(np.mean(loss)), "finished" if finite else "diverged",
     )  # fmt: skip
 
 
-def _later_bias(algorithm, initial):
-    """The biases after the step: those of before, if the algorithm asks for no others."""
-    if algorithm.bias == algorithm.bias_after_step:
-        return initial.b
-    b = jnp.full(algorithm.quarter, algorithm.bias_after_step, initial.b.dtype)
-    return jnp.concatenate([-b, b, -b, b])
+@eqx.filter_jit
+def _first_step(initial, gradients, place):
+    """The learning rate, and the network after the step, its biases of the asked size."""
+    kink, bias = place
+    rate = kink_learning_rate(initial, gradients, kink=kink, bias=bias)
+    stepped = first_step(initial, gradients, rate)
+    quarter = initial.width // 4
+    b = jnp.repeat(jnp.asarray([-1.0, 1.0, -1.0, 1.0], initial.b.dtype), quarter) * bias
+    return rate, with_parameters(stepped, (stepped.a, stepped.W, b))
 
 
 def _samples(algorithm, task, key, dtype):
@@ -277,7 +278,7 @@ def _samples(algorithm, task, key, dtype):
         x, y = task.x[:count], task.y[:count]
     else:
         x, y = _sample(task, count, key)
-    x, y = x.astype(dtype), jnp.asarray(binary_labels(y), dtype)
+    x, y = np.asarray(x, dtype), np.asarray(binary_labels(y), dtype)  # whose slices are free
     start = first if algorithm.fresh else 0
     return (x[:first], y[:first]), (x[start : start + later], y[start : start + later])
 
@@ -315,10 +316,10 @@ def _accuracy(algorithm, network, test, key) -> tuple[float, float]:
         x, y = test.x, binary_labels(test.y)
     else:
         x, y = _sample(cast(test, dtype), algorithm.num_test, key)
-    right, total = 0, x.shape[0]
-    for start in range(0, total, _TEST_BLOCK):
+    x, y = np.asarray(x, dtype), np.asarray(y, dtype)
+    right = 0
+    for start in range(0, len(y), _TEST_BLOCK):
         part = slice(start, start + _TEST_BLOCK)
-        labels = jnp.asarray(np.asarray(y)[part], dtype)
-        right += int(jnp.sum(_scores(network, x[part].astype(dtype), labels, algorithm.loss)[1]))
-    p = right / total
-    return p, (p * (1 - p) / total) ** 0.5
+        right += np.sum(_scores(network, x[part], y[part], algorithm.loss)[1])
+    p = float(right) / len(y)
+    return p, (p * (1 - p) / len(y)) ** 0.5
