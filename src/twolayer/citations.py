@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,14 +24,29 @@ def bibtex(names: Sequence[str]) -> str:
     ValueError
         If a name is none of these.
     """
-    entries = _entries()
     if not names:
-        return "\n\n".join(entries.values())
+        return "\n\n".join(_entries().values())
+    found = [cited(" ".join(_references(name))) for name in names]
+    return "\n\n".join(dict(item for entries in found for item in entries.items()).values())
+
+
+def cited(text: str) -> dict[str, str]:
+    """The BibTeX entries whose keys stand in a text, and those of the software, by key.
+
+    Parameters
+    ----------
+    text
+        References as results hold them.
+
+    Examples
+    --------
+    >>> "chen2024subspace" in cited("chen2024subspace, Theorem 3.4")
+    True
+    """
+    entries = _entries()
     wanted = [key for key in _ALWAYS if key in entries]
-    for name in names:
-        cited = " ".join(_references(name))
-        wanted += [key for key in entries if re.search(rf"\b{re.escape(key)}\b", cited)]
-    return "\n\n".join(entries[key] for key in dict.fromkeys(wanted))
+    wanted += [key for key in entries if re.search(rf"\b{re.escape(key)}\b", text)]
+    return {key: entries[key] for key in dict.fromkeys(wanted)}
 
 
 def _references(name: str) -> list[str]:
@@ -50,6 +66,7 @@ def _references(name: str) -> list[str]:
     return found
 
 
+@cache
 def _entries() -> dict[str, str]:
     text = (files("twolayer") / "references.bib").read_text(encoding="utf-8")
     found = re.findall(r"^@\w+\{([^,\s]+),.*?^\}", text, flags=re.MULTILINE | re.DOTALL)

@@ -17,16 +17,12 @@ from twolayer.outcomes import (
     Prediction,
     Trajectory,
 )
+from twolayer.report.axes import COLOURS, DASHES, DECADES, colours, is_wide, value_label
 from twolayer.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-# Okabe and Ito's palette: distinct for colour-blind readers and in grey.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DECADES = 1000  # the range of logarithmic colours
-_DASHES = {"exact": "-", "asymptotic": "-", "upper": "--", "lower": "--"}
 
 
 def figure(result: Result) -> Figure:
@@ -67,8 +63,7 @@ def save_figure(result: Result, directory: str | Path) -> Path:
 
 def _draw_curves(axes: Axes, result: Result) -> None:
     # A prediction and a trajectory of one name belong together: one colour, one legend entry.
-    names = [curve.name for curve in (*result.trajectories, *result.predictions)]
-    colour = {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(dict.fromkeys(names))}
+    colour = colours(result)
     for trajectory in result.trajectories:
         _draw_trajectory(axes, trajectory, colour[trajectory.name])
     drawn = {trajectory.name for trajectory in result.trajectories}
@@ -83,13 +78,15 @@ def _draw_curves(axes: Axes, result: Result) -> None:
     if positive.size and positive.max() > 1000 * positive.min():
         axes.set_xscale("symlog", linthresh=float(positive.min()))
     curves = (*result.predictions, *result.trajectories)
-    axes.set(xlabel=curves[0].grid_name, ylabel="loss")
+    if is_wide(curve.value for curve in curves):
+        axes.set_yscale("log", nonpositive="mask")
+    axes.set(xlabel=curves[0].grid_name, ylabel=value_label(result))
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
 
 
 def _draw_prediction(axes: Axes, prediction: Prediction, colour: str, label: str | None) -> None:
-    style: dict[str, Any] = {"linestyle": _DASHES[prediction.kind], "color": colour}
+    style: dict[str, Any] = {"linestyle": DASHES[prediction.kind], "color": colour}
     marker = "o" if len(prediction.grid) == 1 else None
     axes.plot(prediction.grid, prediction.value, label=label, marker=marker, zorder=3, **style)
     if prediction.error is not None:
@@ -121,7 +118,7 @@ def _draw_convergence(axes: Axes, result: Result) -> None:
     for k, convergence in enumerate(result.comparisons):
         if not _has_gaps(convergence):
             continue
-        colour = _COLOURS[k % len(_COLOURS)]
+        colour = COLOURS[k % len(COLOURS)]
         axes.errorbar(
             convergence.sizes, convergence.gap, 2 * convergence.error, fmt="o", color=colour,
             label=f"{convergence.name}: slope {-convergence.slope:+.2f}"
@@ -148,7 +145,7 @@ def _draw_diagram(diagram: PhaseDiagram, axes: Axes, result: Result) -> None:
     positive = value[value > 0].compressed()
     if diagram.logarithmic and positive.size and value.min() >= 0:
         # Zeros and what is next to them, by chance mostly, share the lowest colour.
-        lowest = max(positive.min(), positive.max() / _DECADES)
+        lowest = max(positive.min(), positive.max() / DECADES)
         value, norm = np.ma.maximum(value, lowest), LogNorm()
     axes.set(xlabel=diagram.column_name, ylabel=diagram.row_name)
     axes.set_title(diagram.name, fontsize=9)
@@ -169,11 +166,11 @@ def _edges(grid: np.ndarray) -> np.ndarray:
 def _draw_findings(axes: Axes, result: Result) -> None:
     rows: list[Finding] = [f for f in result.findings if isinstance(f.predicted, float)]
     places = np.arange(len(rows))[::-1]
-    axes.plot([f.predicted for f in rows], places, "o", color=_COLOURS[0], label="predicted",
+    axes.plot([f.predicted for f in rows], places, "o", color=COLOURS[0], label="predicted",
               markersize=9, fillstyle="none")  # fmt: skip
     axes.errorbar(
         [float(f.measured) for f in rows], places, xerr=[2 * f.error for f in rows], fmt=".",
-        color=_COLOURS[1], label="measured (two standard errors)",
+        color=COLOURS[1], label="measured (two standard errors)",
     )  # fmt: skip
     axes.set_yticks(places, [f.name for f in rows], fontsize=8)
     axes.legend(fontsize=8)

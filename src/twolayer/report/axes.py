@@ -1,0 +1,69 @@
+"""What figures of every kind share: colours, labels, and when an axis is logarithmic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from twolayer.results import Result
+
+# Okabe and Ito's palette: distinct for colour-blind readers and in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
+DASHES = {"exact": "-", "asymptotic": "-", "upper": "--", "lower": "--"}
+DECADES = 1000  # the range of logarithmic colours
+_WIDE = 1e4  # values that span more than this are shown on a logarithmic axis
+
+
+def colours(result: Result) -> dict[str, str]:
+    """The colour of each curve: a prediction and a training run of one name share theirs."""
+    names = [curve.name for curve in (*result.trajectories, *result.predictions)]
+    return {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(dict.fromkeys(names))}
+
+
+def value_label(result: Result) -> str:
+    """What the curves of a result show: their common name, or how their names begin.
+
+    Curves of training runs that are named after their cases show losses.
+
+    Examples
+    --------
+    >>> from twolayer.outcomes import Prediction
+    >>> def named(name):
+    ...     return Prediction(name, np.zeros(1), np.zeros(1), "exact", "derived here")
+    >>> value_label(Result(predictions=(named("J - J*, case 1"), named("J - J*, case 2"))))
+    'J - J*'
+    >>> value_label(Result(predictions=(named("loss"),)))
+    'loss'
+    """
+    details = [trajectory.details for trajectory in result.trajectories]
+    quantities = {str(detail["quantity"]) for detail in details if "quantity" in detail}
+    names = {curve.name for curve in (*result.predictions, *result.trajectories)}
+    if any("dynamics" in detail for detail in details):
+        quantities |= names & {"loss", "risk"} or {"loss"}
+    for found in (quantities, names, {name.split(", ")[0] for name in names}):
+        if len(found) == 1:
+            return found.pop()
+    return ""
+
+
+def is_wide(values: Iterable[Any]) -> bool:
+    """Whether positive values span so many powers of ten that only their logarithm shows them.
+
+    Values at or below zero are rounding if they are that small against the largest; larger ones
+    forbid a logarithmic axis.
+
+    Examples
+    --------
+    >>> is_wide([np.array([1.0, 1e-5])]), is_wide([np.array([1.0, 1e-5, -0.1])])
+    (True, False)
+    """
+    arrays = [np.ravel(np.asarray(value, dtype=np.float64)) for value in values]
+    found = np.concatenate([np.zeros(0), *arrays])
+    found = found[np.isfinite(found)]
+    positive = found[found > 0]
+    if not positive.size:
+        return False
+    largest = float(positive.max())
+    return largest > _WIDE * float(positive.min()) and float(found.min()) > -largest / _WIDE
