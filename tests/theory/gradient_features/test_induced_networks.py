@@ -113,6 +113,22 @@ def test_bad_families(change, message):
         InducedNetworks(**arguments)
 
 
+def test_weights_stand_for_copies():
+    """Samples with weights have the optimum and the path of samples repeated."""
+    x, y = problem(20)
+    copies = np.random.default_rng(3).integers(1, 4, 20)
+    family = InducedNetworks(np.eye(3)[:2], np.asarray([1.0, -1.0]), 1.0, output_bound=2.0)
+    rows = np.repeat(np.arange(20), copies)
+    weights = copies / copies.sum()
+    known = optimal_induced_network(family, x[rows], y[rows]).loss
+    assert_allclose(optimal_induced_network(family, x, y, weights=weights).loss, known, loss=1e-3)
+    path = greedy_induced_networks(family, x, y, max_neurons=2, weights=weights)
+    known = greedy_induced_networks(family, x[rows], y[rows], max_neurons=2)
+    assert_allclose([s.loss for s in path], [s.loss for s in known], loss=1e-3)
+    with pytest.raises(ValueError, match="of sum 1"):
+        optimal_induced_network(family, x, y, weights=np.ones(20))
+
+
 def test_bad_samples():
     """Labels other than 1 and -1, other dimensions and empty searches are refused."""
     family = InducedNetworks(np.eye(3)[:1], np.ones(1), 1.0)

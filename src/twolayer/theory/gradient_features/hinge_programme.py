@@ -18,13 +18,15 @@ def least_hinge(
     *,
     bound: float = math.inf,
     norm: float = math.inf,
+    weights: Float[np.ndarray, " n"] | None = None,
 ) -> tuple[Float[np.ndarray, " c"], float, float, Float[np.ndarray, " n"]]:
     """``min_a mean (1 - y Phi a)_+`` with ``|a_j| <= bound`` and ``|a|_2 <= norm``.
 
     A linear programme (SciPy's HiGHS) in a and one slack a sample. The ball is written as
     ``sum_j t_j <= norm^2`` with ``t_j >= a_j^2``, and each square replaced by its tangents at the
     solutions so far: a growing lower bound. Scaling the solution back into the ball gives an
-    upper one, and they meet within a few rounds.
+    upper one, and they meet within a few rounds. Weights of the samples, of sum 1, take the place
+    of 1 / n: those of a quadrature rule make it the optimum of the law.
 
     Returns
     -------
@@ -45,6 +47,7 @@ def least_hinge(
     ([0.75], 0.125)
     """
     n, c = features.shape
+    share = np.full(n, 1 / n) if weights is None else weights
     margins = y[:, None] * features
     bound = min(bound, norm)
     squares = c if norm < bound * math.sqrt(c) else 0  # else the box lies inside the ball
@@ -56,8 +59,8 @@ def least_hinge(
         budget = np.concatenate([np.zeros(c), np.ones(c), np.zeros(n)])
         rows.append(sparse.csr_array(budget[None]))
         right.append(np.asarray([norm**2]))
-    cost = np.concatenate([np.zeros(c + squares), np.full(n, 1 / n)])
-    best, least, lower, weights = np.inf, np.zeros(c), 0.0, np.full(n, 1 / n)
+    cost = np.concatenate([np.zeros(c + squares), share])
+    best, least, lower, dual = np.inf, np.zeros(c), 0.0, share
     for _ in range(_ROUNDS if squares else 1):
         solution = optimize.linprog(
             cost,
@@ -71,10 +74,10 @@ def least_hinge(
             raise RuntimeError(message)
         a, lower = solution.x[:c], max(float(solution.fun), lower)
         inside = a * min(1.0, norm / max(float(np.linalg.norm(a)), 1e-300))
-        loss = float(np.mean(np.maximum(1 - margins @ inside, 0.0)))
+        loss = float(share @ np.maximum(1 - margins @ inside, 0.0))
         if loss < best:
             best, least = loss, inside
-            weights = -solution.ineqlin.marginals[:n]
+            dual = -solution.ineqlin.marginals[:n]
         if best - lower <= _GAP:
             break
         tangents = sparse.hstack([
@@ -82,4 +85,4 @@ def least_hinge(
         ])  # fmt: skip
         rows.append(sparse.csr_array(tangents))
         right.append(a**2)
-    return least, best, min(lower, best), weights
+    return least, best, min(lower, best), dual

@@ -126,7 +126,11 @@ class InducedOptimum:
 
 
 def optimal_induced_network(
-    family: InducedNetworks, x: Float[np.ndarray, "n d"], y: Float[np.ndarray, " n"]
+    family: InducedNetworks,
+    x: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, " n"],
+    *,
+    weights: Float[np.ndarray, " n"] | None = None,
 ) -> InducedOptimum:
     r"""The induced network of least mean hinge loss, every neuron of the grid allowed.
 
@@ -142,11 +146,14 @@ def optimal_induced_network(
         Features and bounds.
     x, y
         Samples and their labels 1 and -1.
+    weights
+        Weights of the samples, of sum 1, if not 1 / n: with the nodes and weights of a
+        quadrature rule the loss is OPT of the law itself.
 
     Raises
     ------
     ValueError
-        If the samples don't fit the features, or labels are others.
+        If the samples don't fit the features, labels are others, or weights are no shares.
 
     Examples
     --------
@@ -155,10 +162,10 @@ def optimal_induced_network(
     >>> round(optimal_induced_network(family, x, np.asarray([1.0, -1.0])).loss, 12)
     0.0
     """
-    x, y = _samples(family, x, y)
+    x, y, share = _samples(family, x, y, weights)
     W, b = family.neurons
     features = np.maximum(x @ W.T - b, 0.0)
-    return _fit(family, features, y, np.arange(len(b)))
+    return _fit(family, (features, y, share), np.arange(len(b)))
 
 
 def greedy_induced_networks(
@@ -168,6 +175,7 @@ def greedy_induced_networks(
     *,
     max_neurons: int,
     trials: int = 4,
+    weights: Float[np.ndarray, " n"] | None = None,
 ) -> list[InducedOptimum]:
     """Networks of 1, 2, ... neurons: an upper bound of OPT_r for every number r of neurons.
 
@@ -178,7 +186,7 @@ def greedy_induced_networks(
 
     Parameters
     ----------
-    family, x, y
+    family, x, y, weights
         As for `optimal_induced_network`.
     max_neurons
         The largest r.
@@ -202,21 +210,22 @@ def greedy_induced_networks(
         message = "Expected at least one neuron and one trial. "
         message += f"Received: {max_neurons!r} and {trials!r}."
         raise ValueError(message)
-    x, y = _samples(family, x, y)
+    x, y, share = _samples(family, x, y, weights)
     W, b = family.neurons
     features = np.maximum(x @ W.T - b, 0.0)
+    problem = (features, y, share)
     path: list[InducedOptimum] = []
-    chosen, weights, loss = np.zeros(0, int), np.full(len(y), 1 / len(y)), 1.0
+    chosen, dual, loss = np.zeros(0, int), share, 1.0
     while len(path) < max_neurons and loss > 1e-12:
-        gain = np.abs((weights * y) @ features)
+        gain = np.abs((dual * y) @ features)
         gain[chosen] = -1.0
         candidates = np.argsort(-gain, kind="stable")[:trials]
-        fits = [_fit(family, features, y, np.append(chosen, j)) for j in candidates if gain[j] > 0]
+        fits = [_fit(family, problem, np.append(chosen, j)) for j in candidates if gain[j] > 0]
         best = min(fits, key=lambda fit: fit.loss, default=None)
         if best is None or best.loss > loss - 1e-12:
             break
         path.append(best)
-        chosen, weights, loss = best.chosen, best.slackness, best.loss
+        chosen, dual, loss = best.chosen, best.slackness, best.loss
     return path
 
 
@@ -264,19 +273,20 @@ def relu_network(
 
 
 def _fit(
-    family: InducedNetworks, features: np.ndarray, y: np.ndarray, chosen: np.ndarray
+    family: InducedNetworks,
+    problem: tuple[np.ndarray, np.ndarray, np.ndarray],
+    chosen: np.ndarray,
 ) -> InducedOptimum:
-    W, b = family.neurons
-    a, loss, lower, weights = least_hinge(
-        features[:, chosen], y, bound=family.output_bound, norm=family.output_norm
+    (W, b), (features, y, share) = family.neurons, problem
+    a, loss, lower, dual = least_hinge(
+        features[:, chosen], y, bound=family.output_bound, norm=family.output_norm, weights=share
     )
-    network = relu_network(a, W[chosen], b[chosen])
-    return InducedOptimum(network, loss, lower, chosen, weights)
+    return InducedOptimum(relu_network(a, W[chosen], b[chosen]), loss, lower, chosen, dual)
 
 
 def _samples(
-    family: InducedNetworks, x: object, y: object
-) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"]]:
+    family: InducedNetworks, x: object, y: object, weights: object
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     dim = family.directions.shape[1]
     if x.ndim != 2 or x.shape[1] != dim or y.shape != x.shape[:1] or not len(y):
@@ -287,4 +297,9 @@ def _samples(
         message = "Expected finite inputs and labels 1 and -1. Received: others; "
         message += "twolayer.tasks.binary_labels makes them from two classes."
         raise ValueError(message)
-    return x, y
+    share = np.full(len(y), 1 / len(y)) if weights is None else np.asarray(weights, np.float64)
+    if share.shape != y.shape or np.any(share < 0) or not abs(np.sum(share) - 1) < 1e-6:
+        message = "Expected a weight of at least 0 for each sample, of sum 1. "
+        message += f"Received: shape {share.shape}, sum {np.sum(share):g}."
+        raise ValueError(message)
+    return x, y, share
