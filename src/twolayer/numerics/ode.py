@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
+
+Solver = Literal["explicit", "implicit"]
 
 _SMALLEST_STEP = 1e-13  # of the horizon
 
@@ -42,10 +44,12 @@ def integrate(
     atol: float = 1e-9,
     max_steps: int = 100_000,
     project: Callable[[PyTree], PyTree] | None = None,
+    solver: Solver = "explicit",
 ) -> Flow:
     """Solve ``y' = velocity(t, y)``, ``y(times[0]) = initial``, and report y at `times`.
 
-    Tsitouras' 5(4) pair with a PID step-size controller. `velocity` and `project` are PyTrees
+    Tsitouras' 5(4) pair with a PID step-size controller or, for stiff flows, Kvaerno's implicit
+    5(4) pair, whose steps grow as the solution slows down. `velocity` and `project` are PyTrees
     (an `equinox.Module`, say): their arrays may change without recompilation.
 
     Parameters
@@ -63,6 +67,9 @@ def integrate(
     project
         Applied to the state before each evaluation of the velocity and to what is reported:
         holds an exactly invariant subspace against rounding.
+    solver
+        ``"explicit"``, or ``"implicit"`` for stiff flows: each step then solves linear systems of
+        the size of the state, with the Jacobian of `velocity` by forward differentiation.
     """
 
     def field(t, y, args):
@@ -71,7 +78,7 @@ def integrate(
 
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(field),
-        diffrax.Tsit5(),
+        diffrax.Tsit5() if solver == "explicit" else diffrax.Kvaerno5(),
         t0=times[0],
         t1=times[-1],
         dt0=None,

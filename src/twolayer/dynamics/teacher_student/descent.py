@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from twolayer.numerics.precision import in_float64
 from twolayer.outcomes import Status
 from twolayer.teacher_student import TeacherStudent
 
@@ -48,6 +49,7 @@ class Descent(NamedTuple):
     status: tuple[Status, ...]
 
 
+@in_float64
 def descend(
     problem: TeacherStudent,
     starts: Float[ArrayLike, "s m d"],
