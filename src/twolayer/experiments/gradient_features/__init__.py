@@ -1,3 +1,11 @@
 """Experiments on gradient feature learning: which features, what they build, against kernels."""
 
-__all__: list[str] = []
+from twolayer.experiments.gradient_features import (
+    features,
+    sample_sizes,
+)
+
+__all__ = [
+    "features",
+    "sample_sizes",
+]
