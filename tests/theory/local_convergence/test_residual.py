@@ -12,6 +12,7 @@ from twolayer.theory.local_convergence import (
     absolute_kernel,
     balanced_pair_loss,
     decompose_residual,
+    exact_hessian,
     flatness_matrix,
     gradient,
     hermite_coefficient,
@@ -212,3 +213,15 @@ def test_hermite_coefficients():
     # Parseval: E z^2 = 1; the rest of a sum of terms ~ k^-3/2 / 2
     total = sum(hermite_coefficient(k) ** 2 for k in range(0, 4000, 2))
     assert 1 - 0.02 < total < 1
+
+
+def test_the_hessian_of_an_exact_student():
+    """Differences of the gradient at the minimum, where both sides of the kinks agree."""
+    teacher = np.array([[1.0, 0.3, 0], [-0.5, 1.6, 0.2]])
+    W = teacher / np.sqrt(np.linalg.norm(teacher, axis=1))[:, None]
+    H, step = exact_hessian(teacher), 1e-6
+    for k in range(6):
+        shift = (step * np.eye(6)[k]).reshape(2, 3)
+        column = (gradient(W + shift, teacher) - gradient(W - shift, teacher)) / (2 * step)
+        # third derivatives jump by a number of order 1 there
+        np.testing.assert_allclose(column.ravel(), H[:, k], atol=10 * step)

@@ -23,6 +23,7 @@ from twolayer.theory.local_convergence.far_mass import (
     far_mass_certificate,
 )
 from twolayer.theory.local_convergence.flatness import (
+    exact_hessian,
     flatness_matrix,
     least_flatness,
     least_flatness_of_pair,
@@ -70,6 +71,7 @@ __all__ = [
     "balanced_pair_loss",
     "decompose_residual",
     "descent_direction",
+    "exact_hessian",
     "far_mass_bound",
     "far_mass_certificate",
     "far_neuron_constant",

@@ -74,6 +74,31 @@ def least_flatness(teacher: Float[np.ndarray, "r d"]) -> float:
     return float(np.linalg.eigvalsh(flatness_matrix(teacher))[0])
 
 
+def exact_hessian(teacher: Float[np.ndarray, "r d"]) -> Float[np.ndarray, "rd rd"]:
+    r"""The Hessian in the weights at the minimum of a student with one neuron a teacher.
+
+    .. math:: H = J M J, \qquad J_{ii} = \|w^*_i\|^{1/2} (I + \bar w^*_i \bar w^{*T}_i)
+
+    (derived here, from ``u = |w| w``). Such a student converges exponentially: ``L`` falls like
+    ``exp(-2 lambda t)``, lambda the least eigenvalue that the start excites.
+
+    Examples
+    --------
+    >>> exact_hessian(np.array([[2.0, 0.0]]))
+    array([[8., 0.],
+           [0., 2.]])
+    """
+    V = checked_teacher(teacher)
+    r, d = V.shape
+    J = np.zeros((r, d, r, d))
+    for i, v in enumerate(V):
+        direction = unit(v)
+        projector = np.outer(direction, direction)
+        J[i, :, i, :] = np.sqrt(np.linalg.norm(v)) * (np.eye(d) + projector)
+    J = J.reshape(r * d, r * d)
+    return J @ flatness_matrix(V) @ J
+
+
 def least_flatness_of_pair(separation: float) -> float:
     r"""The least eigenvalue of M for two teachers at a signed angle.
 

@@ -1,0 +1,82 @@
+"""What the experiments on late training share: flows of padded students, and verdicts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twolayer.outcomes import Finding, Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from twolayer.dynamics.teacher_student import StudentPath
+
+
+def padded_flow(
+    teacher: np.ndarray,
+    W: np.ndarray,
+    times: np.ndarray,
+    *,
+    width: int,
+    kind: str = "absolute value",
+    rtol: float = 1e-9,
+) -> StudentPath:
+    """Gradient flow of a student, in double precision, over long times.
+
+    Neurons of output weight 0, which neither move nor count, fill it up to `width`: students of
+    all widths run in one compiled program.
+    """
+    import numpy as np
+
+    from twolayer.numerics.precision import in_float64
+
+    filled = np.ones((width, W.shape[1]))
+    filled[: len(W)] = W
+    path = in_float64(_flow)(teacher, filled, np.arange(width) < len(W), times, kind, rtol)
+    return path._replace(W=path.W[:, : len(W)])
+
+
+def _flow(teacher, W, counted, times, kind, rtol):
+    from twolayer.dynamics.teacher_student import flow
+    from twolayer.pair_kernels import abs_pairs, relu_pairs
+    from twolayer.teacher_student import TeacherStudent
+
+    if kind == "absolute value":
+        problem = TeacherStudent(teacher, pairs=abs_pairs, student="norm")
+    else:
+        problem = TeacherStudent(teacher, pairs=relu_pairs)
+    return flow(problem, W, counted.astype(float), times=times, solver="implicit", rtol=rtol)
+
+
+def judged(
+    name: str,
+    statement: str,
+    numbers: tuple[float, float, float],
+    reference: str,
+    note: str = "",
+    *,
+    allowed: float = 0.0,
+) -> Finding:
+    """A finding on ``(predicted, measured, error)``.
+
+    It agrees within three errors or what the theory itself allows, whichever is more. Where three
+    errors exceed both that and a tenth of what is predicted, the data can't tell.
+    """
+    predicted, measured, error = numbers
+    verdict: Verdict = "disagrees"
+    if abs(measured - predicted) <= max(3 * error, allowed):
+        verdict = "agrees" if 3 * error <= max(allowed, abs(predicted) / 10) else "undecided"
+    if not abs(measured) < float("inf"):
+        verdict = "failed"
+    return Finding(name, statement, predicted, measured, error, verdict, reference, note)
+
+
+def bounded(
+    name: str, statement: str, numbers: tuple[float, float, float], reference: str, note: str = ""
+) -> Finding:
+    """A finding on ``(bound, measured, error)`` that agrees where the bound holds from below."""
+    bound, measured, error = numbers
+    verdict: Verdict = "agrees" if measured >= bound - error else "disagrees"
+    if not abs(measured) < float("inf"):
+        verdict = "failed"
+    return Finding(name, statement, bound, measured, error, verdict, reference, note)
