@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.integrate import solve_ivp
+from scipy.integrate import LSODA
 
 from twolayer.outcomes import Assumption, Prediction, Status
 from twolayer.theory.order_parameters.committee import Committee, generalisation_error
 from twolayer.theory.order_parameters.integrals import Integrals
 
 _RTOL, _ATOL = 1e-9, 1e-11
+_EXPLODED = 1e8  # a flow whose overlaps grow by this factor will not come back
 _UNSEEN = 1e-8  # the angle that rounding of the overlaps hides
 
 
@@ -288,18 +289,8 @@ def _solved(committee, integrals, times, rates: _Rates, reference: str) -> Overl
         committee.R.ravel(),
         np.asarray(committee.student_weights),
     ])
-    states = np.full((len(t), len(start)), np.nan)
-    status: Status = "diverged"
-    span = (min(0.0, float(t[0])), max(float(t[-1]), 1e-300))
-    with np.errstate(all="ignore"):
-        solution = solve_ivp(
-            _velocity(committee, integrals, rates), span, start, method="LSODA", t_eval=t,
-            rtol=_RTOL, atol=_ATOL,
-        )  # fmt: skip
-    reached = solution.y.T
-    states[: len(reached)] = reached
-    if solution.success and np.all(np.isfinite(states)):
-        status = "finished"
+    states = _integrated(_velocity(committee, integrals, rates), start, t)
+    status: Status = "finished" if np.all(np.isfinite(states)) else "diverged"
     Q, R, v = _unpacked(states, m, r)
     risk = np.array([_risk(committee, integrals, *row) for row in zip(Q, R, v, strict=True)])
     angle = np.array([_least_angle(*row, committee.T) for row in zip(Q, R, strict=True)])
@@ -313,6 +304,29 @@ def _solved(committee, integrals, times, rates: _Rates, reference: str) -> Overl
     kind = "exact" if reference == "derived here" else "asymptotic"  # gradient flow has no limit
     prediction = Prediction("risk", t, risk, kind, reference, (assumption,), status=status)
     return OverlapFlow(prediction, Q, R, v, angle, resolved)
+
+
+def _integrated(velocity, start: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The states at the given times, NaN from the time on at which they leave all bounds."""
+    states = np.full((len(times), len(start)), np.nan)
+    limit = _EXPLODED * max(1.0, float(np.max(np.abs(start))))
+    first = int(times[0] == 0)
+    states[:first] = start
+    if len(times) == first:
+        return states
+    with np.errstate(all="ignore"):
+        solver = LSODA(velocity, 0.0, start, float(times[-1]), rtol=_RTOL, atol=_ATOL)
+        seen = first
+        while seen < len(times):
+            solver.step()
+            size = float(np.max(np.abs(solver.y)))
+            if solver.status == "failed" or not size < limit:
+                break
+            reached = int(np.searchsorted(times, solver.t, side="right"))
+            if reached > seen:
+                states[seen:reached] = solver.dense_output()(times[seen:reached]).T
+                seen = reached
+    return states
 
 
 def _risk(committee: Committee, integrals: Integrals, Q, R, v) -> float:
