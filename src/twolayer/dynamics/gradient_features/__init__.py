@@ -16,6 +16,7 @@ from twolayer.dynamics.gradient_features.predecessor import (
 from twolayer.dynamics.gradient_features.train import (
     GradientFeatureRun,
     GradientFeatures,
+    draw_samples,
     train_gradient_features,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "FirstGradients",
     "GradientFeatureRun",
     "GradientFeatures",
+    "draw_samples",
     "first_gradients",
     "first_step",
     "kink_learning_rate",

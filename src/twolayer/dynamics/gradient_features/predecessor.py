@@ -16,6 +16,7 @@ from twolayer.activations import FunctionActivation, relu
 from twolayer.activations.facts import Facts
 from twolayer.dynamics.base import cast, with_parameters
 from twolayer.dynamics.gradient_features.later_steps import batch_outputs, train_top_layer
+from twolayer.dynamics.gradient_features.train import draw_samples
 from twolayer.dynamics.simulate import Progress, seed_keys
 from twolayer.losses import LogisticLoss
 from twolayer.networks import TwoLayerNetwork, check_positive
@@ -174,13 +175,8 @@ _outputs = eqx.filter_jit(batch_outputs)
 
 
 def _labelled(task, count, key):
-    x, y = _sample(task, count, key)
+    x, y = draw_samples(task, count, key=key)
     return x.astype(jnp.float32), jnp.asarray(binary_labels(y), jnp.float32)
-
-
-@eqx.filter_jit
-def _sample(task, count, key):
-    return task.sample(count, key=key)
 
 
 def _initial(algorithm, dim, key):

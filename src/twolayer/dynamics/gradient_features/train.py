@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from twolayer.dynamics.base import cast, with_parameters
 from twolayer.dynamics.gradient_features.first_step import (
@@ -277,14 +277,15 @@ def _samples(algorithm, task, key, dtype):
             raise ValueError(message)
         x, y = task.x[:count], task.y[:count]
     else:
-        x, y = _sample(task, count, key)
+        x, y = draw_samples(task, count, key=key)
     x, y = np.asarray(x, dtype), np.asarray(binary_labels(y), dtype)  # whose slices are free
     start = first if algorithm.fresh else 0
     return (x[:first], y[:first]), (x[start : start + later], y[start : start + later])
 
 
 @eqx.filter_jit
-def _sample(task, count, key):
+def draw_samples(task: Any, count: int, *, key: PRNGKeyArray) -> tuple[Array, Array]:
+    """Labelled samples of a task, compiled once for all keys."""
     return task.sample(count, key=key)
 
 
@@ -315,7 +316,7 @@ def _accuracy(algorithm, network, test, key) -> tuple[float, float]:
     if isinstance(test, Dataset):
         x, y = test.x, binary_labels(test.y)
     else:
-        x, y = _sample(cast(test, dtype), algorithm.num_test, key)
+        x, y = draw_samples(cast(test, dtype), algorithm.num_test, key=key)
     x, y = np.asarray(x, dtype), np.asarray(y, dtype)
     right = 0
     for start in range(0, len(y), _TEST_BLOCK):
