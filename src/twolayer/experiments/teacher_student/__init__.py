@@ -1,5 +1,10 @@
 """Experiments on teacher-student networks: local convergence, landscape, order parameters."""
 
-from twolayer.experiments.teacher_student import order_parameters
+from twolayer.experiments.teacher_student import (
+    global_minima,
+    minima_families,
+    order_parameters,
+    spurious_minima,
+)
 
-__all__ = ["order_parameters"]
+__all__ = ["global_minima", "minima_families", "order_parameters", "spurious_minima"]

@@ -11,6 +11,7 @@ from twolayer.theory.landscape.curvature import (
 )
 from twolayer.theory.landscape.families import SPURIOUS, Family, families, family
 from twolayer.theory.landscape.published import (
+    PUBLISHED_FAMILIES,
     CountTest,
     PublishedCount,
     compare_counts,
@@ -32,6 +33,7 @@ from twolayer.theory.landscape.splitting import (
 from twolayer.theory.landscape.symmetry import SymmetryClass, symmetry_class
 
 __all__ = [
+    "PUBLISHED_FAMILIES",
     "SPURIOUS",
     "CountTest",
     "CriticalPoint",
