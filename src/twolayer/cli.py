@@ -175,30 +175,85 @@ def reproduce(
         list[str] | None, typer.Argument(metavar="[PAPER]...", help="All papers if none is named.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: minutes.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="The papers' own sizes: many hours.")
+    ] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Start over instead of keeping an earlier run's results."),
+    ] = False,
     out: Out = "twolayer-results",
 ) -> None:
     """Test every claim: predicted, measured +- error, verdict. Exit status 1 if one fails.
 
-    Writes DIR/claims.json, and the result and figure of each experiment.
+    Writes DIR/report.html, DIR/claims.json, and the result and figure of each experiment. A run
+    that was interrupted goes on where it stopped: results in DIR of the same parameters and source
+    are kept.
     """
     _prepare()
+    if quick and full:
+        message = "Expected one of --quick and --full. Received: both. Leave one of them out."
+        raise ValueError(message)
     from twolayer.report.tables import claims_table, progress_bar, show
     from twolayer.reproduce import reproduce as run_all
     from twolayer.reproduce import select
 
     chosen = select(papers or [])
     _check_writable(out)
+    tier = "quick" if quick else "full" if full else "default"
     with progress_bar() as progress:
-        rows = run_all(chosen, out, quick=quick, progress=progress)
+        found = run_all(chosen, out, tier=tier, fresh=fresh, progress=progress)
+    rows = found.rows
     show(claims_table(rows))
     failed = [row["id"] for row in rows if row["verdict"] in {"disagrees", "failed"}]
     agree = sum(row["verdict"] == "agrees" for row in rows)
+    if found.kept:
+        typer.echo(
+            f"Results of {len(found.kept)} of {len(chosen)} experiments were kept from an earlier "
+            "run; --fresh starts over."
+        )
     typer.echo(
         f"{agree} of {len(rows)} claims agree, {len(failed)} disagree or failed, "
-        f"{len(rows) - agree - len(failed)} undecided; written to {out}/claims.json"
+        f"{len(rows) - agree - len(failed)} undecided; written to {out}/claims.json "
+        f"and {found.report}"
     )
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+@plain_errors
+def report(
+    results: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RESULT]...", help="Saved results: JSON files or folders of them."),
+    ] = None,
+    out: Annotated[
+        str,
+        typer.Option(
+            help="The page; report.html beside the first result if none is named.", metavar="FILE"
+        ),
+    ] = "",
+) -> None:
+    """Show saved results as one HTML page that works offline.
+
+    Example:
+
+        twolayer report twolayer-results --out report.html
+    """
+    from twolayer.report.html import gather, write_report
+
+    paths = [Path(name) for name in results or ["twolayer-results"]]
+    found, failed = gather(paths)
+    folder = paths[0] if paths[0].is_dir() else paths[0].parent
+    page = Path(out) if out else folder / "report.html"
+    if page.is_dir():
+        message = f"Expected --out to be a file. Received: {out!r}, which is a directory."
+        raise ValueError(message)
+    _check_writable(str(page.parent))
+    written = write_report(found, page, failed)
+    count = len(found) + len(failed)
+    typer.echo(f"Report of {count} result{'s' * (count != 1)}: {written}")
 
 
 @app.command()

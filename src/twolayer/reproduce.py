@@ -1,18 +1,49 @@
-"""Every registered claim, one experiment after another."""
+"""Every registered claim, one experiment after another, resumed where a run was interrupted."""
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from twolayer.experiments import EXPERIMENTS, PAPERS, Experiment
-from twolayer.experiments.registry import Progress, claim, claims, silent, unknown
+from twolayer.experiments.registry import (
+    Progress,
+    Tier,
+    claim,
+    claims,
+    silent,
+    source_digest,
+    unknown,
+)
 from twolayer.outcomes import Finding
 from twolayer.report.figures import save_figure
-from twolayer.results import as_json, save
+from twolayer.report.html import write_report
+from twolayer.results import Result, as_json, load, save
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What a run of all claims left.
+
+    Attributes
+    ----------
+    rows
+        The claims, as in ``claims.json``.
+    kept
+        The experiments whose results an earlier run had left.
+    report
+        The HTML page.
+    """
+
+    rows: list[dict[str, Any]]
+    kept: list[str]
+    report: Path
 
 
 def select(papers: Sequence[str]) -> list[Experiment]:
@@ -44,22 +75,27 @@ def reproduce(
     experiments: Sequence[Experiment],
     directory: str | Path,
     *,
-    quick: bool = False,
+    tier: Tier = "default",
+    fresh: bool = False,
     progress: Progress = silent,
-) -> list[dict[str, Any]]:
-    """Run the experiments and return their claims as rows of ``claims.json``.
+) -> Reproduction:
+    """Run the experiments and write their claims, results, figures and a report.
 
-    The file is written anew after each experiment, so an interruption loses only the experiment
-    under way; one that raises becomes a row with the verdict ``"failed"`` and the rest goes on.
+    ``claims.json`` is written anew after each experiment, so an interruption loses only the one
+    under way: a result in the directory that has the same parameters and was computed by the same
+    version and source is kept. An experiment that raises becomes a row with the verdict
+    ``"failed"`` and the rest goes on.
 
     Parameters
     ----------
     experiments
         What to run.
     directory
-        Receives ``claims.json`` and each experiment's result and figure.
-    quick
-        Whether to run the quick sizes.
+        Receives ``claims.json``, ``report.html`` and each experiment's result and figure.
+    tier
+        Which sizes: ``"quick"``, ``"default"`` or ``"full"``, the papers' own.
+    fresh
+        Whether to run everything, whatever results there are.
     progress
         Called with a stage, how much of it is done, and how much there is.
 
@@ -71,25 +107,88 @@ def reproduce(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
+    results: list[Result] = []
+    failed: list[dict[str, Any]] = []
+    kept: list[str] = []
     for k, experiment in enumerate(experiments):
         progress("all claims", k, len(experiments))
-        start = time.perf_counter()
-        try:
-            result = experiment.run(progress=progress, **(experiment.quick if quick else {}))
-            rows += claims(result, experiment.paper)
-        except Exception as error:
-            failure = Finding(
-                "run", experiment.statement, "", "", float("nan"), "failed",
-                experiment.reference, f"{type(error).__name__}: {error}",
-            )  # fmt: skip
-            seconds = time.perf_counter() - start
-            rows.append(claim(experiment.paper, experiment.name, failure, seconds))
+        parameters = experiment.parameters(tier)
+        result = None if fresh else stored(experiment, parameters, directory)
+        if result is not None:
+            kept.append(experiment.name)
         else:
+            start = time.perf_counter()
+            try:
+                result = experiment.run(progress=progress, **parameters)
+            except Exception as error:
+                row = _failure(experiment, error, time.perf_counter() - start)
+                failed.append(row)
+                rows.append(row)
+                _write(rows, directory / "claims.json")
+                continue
             save(result, directory)
-            save_figure(result, directory)
+            rows += _draw(experiment, result, directory)
+        results.append(result)
+        rows += claims(result, experiment.paper)
         _write(rows, directory / "claims.json")
     progress("all claims", len(experiments), len(experiments))
-    return rows
+    return Reproduction(rows, kept, write_report(results, directory / "report.html", failed))
+
+
+def stored(
+    experiment: Experiment, parameters: dict[str, Any], directory: str | Path
+) -> Result | None:
+    """The result that an earlier run left, if it is the one that would be computed now.
+
+    Parameters
+    ----------
+    experiment, parameters
+        What would be run.
+    directory
+        Where an earlier run wrote.
+    """
+    try:
+        result = load(Path(directory) / f"{experiment.name}.json")
+    except (ValueError, OSError, KeyError, TypeError):  # none, or not whole
+        return None
+    versions = result.provenance.get("versions", {})
+    same = (
+        result.experiment == experiment.name
+        and result.parameters == as_json(parameters)
+        and versions.get("twolayer") == version("twolayer")
+        and result.provenance.get("source") == source_digest()
+    )
+    if not same:
+        return None
+    # JSON has no number for what is none.
+    findings = tuple(
+        replace(f, predicted=_real(f.predicted), measured=_real(f.measured), error=_real(f.error))
+        for f in result.findings
+    )
+    return replace(result, findings=findings)
+
+
+def _real(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+def _draw(experiment: Experiment, result: Result, directory: Path) -> list[dict[str, Any]]:
+    """Save the figure; a figure that can't be drawn is a claim that failed, not the end."""
+    try:
+        save_figure(result, directory)
+    except Exception as error:
+        return [_failure(experiment, error, 0.0, "figure")]
+    return []
+
+
+def _failure(
+    experiment: Experiment, error: Exception, seconds: float, name: str = "run"
+) -> dict[str, Any]:
+    finding = Finding(
+        name, experiment.statement, "", "", math.nan, "failed", experiment.reference,
+        f"{type(error).__name__}: {error}",
+    )  # fmt: skip
+    return claim(experiment.paper, experiment.name, finding, seconds)
 
 
 def _write(rows: list[dict[str, Any]], path: Path) -> None:

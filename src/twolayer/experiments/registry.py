@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import inspect
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import wraps
-from typing import Any
+from functools import cache, wraps
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
 
 from twolayer.outcomes import Finding
 from twolayer.results import Result, provenance
 
 Progress = Callable[[str, int, int], None]
+Tier = Literal["quick", "default", "full"]
 
 PAPERS = (
     "subspace_sparse",
@@ -22,6 +26,8 @@ PAPERS = (
     "gradient_features",
     "teacher_student",
 )
+# Parts of the library on which no result depends.
+_SHOWING = {"report", "reproduce.py", "citations.py", "cli.py", "cli_studies.py", "study_view.py"}
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,9 @@ class Experiment:
         Where that stands.
     run
         The function: its keyword parameters are the experiment's options.
-    quick
-        Parameters of the quick tier of ``twolayer reproduce``.
+    quick, full
+        Parameters of these tiers of ``twolayer reproduce``, where they differ from the defaults:
+        sizes for a laptop's minutes, and the papers' own sizes.
     """
 
     name: str
@@ -50,12 +57,18 @@ class Experiment:
     reference: str
     run: Callable[..., Result]
     quick: dict[str, Any] = field(default_factory=dict)
+    full: dict[str, Any] = field(default_factory=dict)
 
     @property
     def options(self) -> dict[str, inspect.Parameter]:
         """Its parameters by name, without the progress hook."""
         parameters = inspect.signature(self.run).parameters
         return {name: p for name, p in parameters.items() if name != "progress"}
+
+    def parameters(self, tier: Tier) -> dict[str, Any]:
+        """All parameters of a tier, by name."""
+        own = {"quick": self.quick, "default": {}, "full": self.full}[tier]
+        return {name: option.default for name, option in self.options.items()} | own
 
 
 EXPERIMENTS: dict[str, Experiment] = {}
@@ -67,7 +80,12 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 def experiment(
-    *, paper: str, statement: str, reference: str, quick: dict[str, Any] | None = None
+    *,
+    paper: str,
+    statement: str,
+    reference: str,
+    quick: dict[str, Any] | None = None,
+    full: dict[str, Any] | None = None,
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Register a function as the experiment of its own name, with dashes.
 
@@ -102,13 +120,36 @@ def experiment(
                 parameters=values,
                 statement=statement,
                 reference=reference,
-                provenance=provenance(time.perf_counter() - start),
+                provenance=provenance(time.perf_counter() - start) | {"source": source_digest()},
             )
 
-        EXPERIMENTS[name] = Experiment(name, paper, statement, reference, run, quick or {})
+        EXPERIMENTS[name] = Experiment(
+            name, paper, statement, reference, run, quick or {}, full or {}
+        )
         return run
 
     return register
+
+
+@cache
+def source_digest() -> str:
+    """A digest of the library's source, without what only shows results.
+
+    Between releases the version stays while the source changes; results that this digest tells
+    apart are not taken for each other.
+
+    Examples
+    --------
+    >>> len(source_digest())
+    16
+    """
+    root = Path(str(files("twolayer")))
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        part = path.relative_to(root).parts[0]
+        if part not in _SHOWING:
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def find_experiment(name: str) -> Experiment:

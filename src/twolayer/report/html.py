@@ -262,10 +262,7 @@ def _assumptions(result: Result) -> list[dict[str, Any]]:
 
 
 def _panel(panel: Any) -> dict[str, Any]:
-    rows = [
-        [number(value) if not isinstance(value, str) else value for value in row]
-        for row in panel.rows
-    ]
+    rows = [[number(value) for value in row] for row in panel.rows]
     return {
         "title": panel.title,
         "description": panel.description,

@@ -50,8 +50,8 @@ def with_mathematics(text: str) -> str:
 
     Examples
     --------
-    >>> with_mathematics("At most <b>.")
-    'At most &lt;b&gt;.'
+    >>> with_mathematics("At most <bound>.")
+    'At most &lt;bound&gt;.'
     >>> with_mathematics("The gap falls like d^-1.").partition("<semantics>")[0]
     'The gap falls like <math alttext="d^-1">'
     """
@@ -117,15 +117,10 @@ def _chain(
         markup += f"<mo>{escape(sign)}</mo>{found.markup}"
         end, strong, plain, bare = (
             found.end,
-            strong or found.strong or _letter(tokens, k),
+            strong or found.strong or tokens.text(k) in ARTICLES,
             False,
             "",
         )
-
-
-def _letter(tokens: Tokens, k: int) -> bool:
-    """Whether an article letter stands there as a variable: ``a = 1``."""
-    return tokens.text(k) in ARTICLES
 
 
 def _relation(tokens: Tokens, k: int, depth: int) -> Parsed | None:
@@ -161,7 +156,7 @@ def _product(tokens: Tokens, k: int, depth: int) -> Parsed | None:
             if below is None:
                 break
             markup = f"<mfrac>{last.row}{below.row}</mfrac>"
-            strong = strong or below.strong or _letter(tokens, place - 1)
+            strong = strong or below.strong or tokens.text(place - 1) in ARTICLES
             last = Parsed(markup, below.end, strong)
             alone = False
             continue
@@ -182,7 +177,7 @@ def _product(tokens: Tokens, k: int, depth: int) -> Parsed | None:
         if factor is None:
             break
         done += last.markup + between
-        strong = strong or factor.strong or (operator == "*" and _letter(tokens, k))
+        strong = strong or factor.strong or (operator == "*" and tokens.text(k) in ARTICLES)
         last, alone = factor, False
     if alone:
         return first
@@ -383,7 +378,7 @@ def _filled(tokens: Tokens, k: int, depth: int, closing: str) -> Parsed | None:
     fence = 'stretchy="false"' if "<mfrac" not in found.markup else ""
     markup = f"<mrow><mo {fence}>{opening}</mo>{found.markup}<mo {fence}>{shown}</mo></mrow>"
     bare = found.markup if closing == ")" else ""
-    strong = found.strong or _letter(tokens, place)
+    strong = found.strong or tokens.text(place) in ARTICLES
     return Parsed(markup, end + 1, strong, bare, plain=False)
 
 

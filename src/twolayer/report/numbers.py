@@ -8,6 +8,7 @@ from typing import Any
 from twolayer.outcomes import Finding
 
 _NOTHING = "\u2013"
+_DECIMALS = 7
 _SUPERSCRIPTS = str.maketrans(
     "-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
 )
@@ -52,26 +53,18 @@ def measured(value: Any, error: float | None) -> str:
     Examples
     --------
     >>> measured(0.123456, 0.0012), measured(1.5e-9, 2e-12), measured("found", 0.0)
-    ('0.1235 ± 0.0012', '1.500 × 10⁻⁹ ± 2.0 × 10⁻¹²', 'found')
+    ('0.1235 ± 0.0012', '1.5 × 10⁻⁹ ± 2 × 10⁻¹²', 'found')
     """
     numbers = isinstance(value, (int, float)) and math.isfinite(value)
     if not numbers or error is None or not math.isfinite(error) or error <= 0:
         return number(value)
-    place = 1 - math.floor(math.log10(error))  # decimals that the error has
-    size = max(abs(value), error)
-    if 1e-4 <= size < 1e6 and 0 <= place <= 8:
-        return f"{value:.{place}f} ± {error:.{place}f}".replace("-", "\u2212")
-    digits = place + math.floor(math.log10(size)) if size > 0 else 2
-    mantissa = f"{value:.{min(max(digits, 0), 12)}e}" if value else "0"
-    shown = number(value, 2) if not value else _power(mantissa)
-    return f"{shown} ± {_power(f'{error:.1e}')}"
-
-
-def _power(text: str) -> str:
-    mantissa, _, power = text.partition("e")
-    exponent = int(power or 0)
-    tail = f" \u00d7 10{str(exponent).translate(_SUPERSCRIPTS)}" if exponent else ""
-    return mantissa.replace("-", "\u2212") + tail
+    size, rest = abs(value), math.floor(math.log10(error))  # the power of ten of the error
+    if 1e-4 <= max(size, error) < 1e6 and -_DECIMALS < rest <= 1:
+        places = 1 - rest
+        return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "\u2212")
+    own = math.floor(math.log10(size)) if size else rest
+    digits = min(max(own - rest + 2, 1), _DECIMALS)  # of the value, as far as the error lets see
+    return f"{number(value, digits)} ± {number(error, 2)}"
 
 
 def interval(finding: Finding) -> dict[str, float] | None:
