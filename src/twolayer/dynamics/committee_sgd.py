@@ -142,8 +142,8 @@ def committee_sgd(
     Raises
     ------
     ValueError
-        If a rate is negative, shapes don't fit, times don't increase from 0 on, or there is no
-        seed.
+        If a rate is negative, shapes don't fit, times don't increase from 0 on, `padded_dim` is
+        below the dimension, or there is no seed.
 
     Examples
     --------
@@ -167,15 +167,19 @@ def committee_sgd(
     if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
         message = f"Expected a positive whole number of seeds. Received: {seeds!r}."
         raise ValueError(message)
+    dim = W.shape[1]
+    if padded_dim is not None and (type(padded_dim) is not int or padded_dim < dim):
+        message = f"Expected padded_dim as a whole number of at least {dim}. "
+        message += f"Received: {padded_dim!r}."
+        raise ValueError(message)
     for name in _RATES:
         if not 0 <= float(getattr(algorithm, name)) < math.inf:
             message = f"Expected {name} to be a number of at least 0. "
             message += f"Received: {float(getattr(algorithm, name))}."
             raise ValueError(message)
-    dim = W.shape[1]
     ticks = _ticks(times, dim)
     keys = jax.random.split(key, seeds)
-    fill = (0, 0), (0, max((padded_dim or dim) - dim, 0))
+    fill = (0, 0), (0, (padded_dim or dim) - dim)
     wide = jnp.asarray(np.pad(W, fill), jnp.float32)
     fixed = (
         jnp.asarray(np.pad(V, fill), jnp.float32),

@@ -68,7 +68,7 @@ def overlap_equations(
     sizes = whole_numbers("dims", dims)
     at_least(2, seeds=seeds, points=points)
     at_least(0, seed=seed)
-    _enough(sizes, at_least_two=True)
+    _check_dims(sizes)
 
     import numpy as np
 
@@ -168,7 +168,7 @@ def learning_rate_scaling(
     at_least(2, students=students, seeds=seeds)
     at_least(0, seed=seed)
     positive(horizon=horizon, noise_std=noise_std)
-    _enough([dim], students=students)
+    at_least(students + 2, dim=dim)
 
     import numpy as np
 
@@ -284,15 +284,11 @@ def _outside(path: str, progress: Stage) -> list[Finding] | None:
     ]
 
 
-def _enough(dims: list[int], *, at_least_two: bool = False, students: int = 2) -> None:
-    """Raise unless student and teacher fit into every dimension, and sizes can be compared."""
-    least = students + 2
-    if at_least_two and len(set(dims)) < 2:
-        message = f"Expected at least two different dims. Received: {dims}."
-        raise ValueError(message)
-    if min(dims) < least or dims != sorted(dims):
-        message = f"Expected increasing dimensions of at least {least}, the number of neurons of "
-        message += f"student and teacher. Received: {dims}."
+def _check_dims(dims: list[int]) -> None:
+    """Raise unless there are two increasing dimensions that hold student and teacher."""
+    if len(dims) < 2 or min(dims) < 4 or dims != sorted(set(dims)):
+        message = "Expected two different dims or more, increasing, of at least 4: two neurons of "
+        message += f"the student and two of the teacher. Received: {dims}."
         raise ValueError(message)
 
 
