@@ -2,10 +2,14 @@
 
 from twolayer.experiments.gradient_features import (
     features,
+    images,
+    input_laws,
     sample_sizes,
 )
 
 __all__ = [
     "features",
+    "images",
+    "input_laws",
     "sample_sizes",
 ]
