@@ -12,6 +12,7 @@ from twolayer.results import Result
 if TYPE_CHECKING:
     import numpy as np
 
+    from twolayer.dynamics.teacher_student import Descent
     from twolayer.theory.landscape import CriticalPoint, Family
 
 _DIGITS = 1e-6
@@ -77,7 +78,8 @@ def minima_families(
             raise ValueError(message)
         stage(1, 3)
         generator = np.random.default_rng([seed, k])
-        returned = _ends(k, [point.weights for point in chosen], generator, steps, _GRADIENT)
+        weights = [point.weights for point in chosen]
+        returned = _measured(k, _descents(k, weights, generator, steps, _GRADIENT))
         stage(2, 3)
         findings += _return_findings(k, chosen, returned)
         findings += _published_findings(k, chosen, returned)
@@ -97,23 +99,19 @@ def minima_families(
     )
 
 
-def _ends(
+def _descents(
     k: int,
     weights: list[np.ndarray],
     generator: np.random.Generator,
     steps: tuple[float, float],
     gradient_norm: float,
-) -> list[CriticalPoint]:
-    """Where descent ends from shuffled and shifted weights; eigenvalues from the noun's Hessian."""
-    from dataclasses import replace
-
+) -> Descent:
+    """Descent from shuffled and shifted weights."""
     import jax
-    import jax.numpy as jnp
     import numpy as np
 
     from twolayer.dynamics.teacher_student import descend
     from twolayer.teacher_student import TeacherStudent
-    from twolayer.theory.landscape import critical_point
 
     kick, step = steps
     shifts = generator.normal(size=(len(weights), *weights[0].shape))
@@ -124,13 +122,27 @@ def _ends(
     ])
     with jax.enable_x64(True):
         problem = TeacherStudent(np.eye(k))
-        ends = descend(problem, starts, learning_rate=step / k, gradient_norm=gradient_norm)
-        points = []
-        for W, loss in zip(np.asarray(ends.W), np.asarray(ends.losses), strict=True):
-            H = np.asarray(problem.hessian(jnp.asarray(W)))
+        return descend(problem, starts, learning_rate=step / k, gradient_norm=gradient_norm)
+
+
+def _measured(k: int, ends: Descent) -> list[CriticalPoint]:
+    """The ends with their loss and Hessian as training computes them, not as the theory does."""
+    from dataclasses import replace
+
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from twolayer.teacher_student import TeacherStudent
+    from twolayer.theory.landscape import critical_point
+
+    points = []
+    with jax.enable_x64(True):
+        problem = TeacherStudent(np.eye(k))
+        for W, loss in zip(ends.W, ends.losses, strict=True):
+            least = np.linalg.eigvalsh(np.asarray(problem.hessian(jnp.asarray(W))))[0]
             point = critical_point(W, np.eye(k))
-            least = float(np.linalg.eigvalsh(H)[0])
-            points.append(replace(point, loss=float(loss), least_eigenvalue=least))
+            points.append(replace(point, loss=float(loss), least_eigenvalue=float(least)))
     return points
 
 
@@ -213,8 +225,8 @@ def _split_finding(
     from twolayer.theory.landscape import split_eigenvalue_bound, split_neuron
 
     starts = [split_neuron(point.weights, 0) for point in chosen]
-    ends = _ends(k, starts, generator, steps, _ROUGH)
-    drops = [point.loss - end.loss for point, end in zip(chosen, ends, strict=True)]
+    losses = _descents(k, starts, generator, steps, _ROUGH).losses
+    drops = [point.loss - float(loss) for point, loss in zip(chosen, losses, strict=True)]
     bounds = [split_eigenvalue_bound(point.weights, np.eye(k))[0] for point in chosen]
     left = sum(drop > 10 * steps[0] ** 2 for drop in drops)
     return Finding(
