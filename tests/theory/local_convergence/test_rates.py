@@ -12,6 +12,8 @@ from twolayer.theory.local_convergence import (
     decompose_residual,
     far_neuron_constant,
     far_neuron_loss,
+    far_neurons_constant,
+    far_neurons_limit,
     fit_late_constant,
     fit_power,
     gradient,
@@ -29,6 +31,7 @@ from twolayer.theory.local_convergence import (
     transverse_parts,
     transverse_spread,
     worst_far_neuron,
+    worst_far_neurons,
 )
 
 
@@ -61,6 +64,37 @@ def test_the_worst_angle():
     slope = 4 / math.pi * 0  # dC/dtheta at pi/2, where both shadows are stationary in C
     expected = math.hypot(2 * C, slope / 2) / (C / 2) ** 0.75
     assert far_neuron_constant(np.pi / 2) == pytest.approx(expected)
+
+
+def test_far_neurons_in_the_limit():
+    """The closed form of one teacher; for two, tiny far neurons and clusters found numerically."""
+    for theta in (0.4, 1.3):
+        one = np.array([[math.cos(theta), math.sin(theta)]])
+        assert far_neurons_constant(one, [[2.0, 0.0]]) == pytest.approx(far_neuron_constant(theta))
+    teacher = np.array([[1.0, 0, 0], [0.3, 1.1, 0]])
+    far = 1e-2 * np.array([[0.5, 0.4, 0.7], [-0.6, 0.5, 0.1]])
+    start = teacher / np.sqrt(np.linalg.norm(teacher, axis=1))[:, None]
+
+    def clusters(w):
+        return np.concatenate([w.reshape(2, 3), far])
+
+    best = optimize.root(lambda w: gradient(clusters(w), teacher)[:2].ravel(), start, tol=1e-15)
+    value, slope = far_neurons_limit(far, teacher)
+    # corrections of the order of the far neurons' mass, 1e-4, against loss and pull
+    exact = decompose_residual(clusters(best.x), teacher).loss
+    assert value == pytest.approx(exact, rel=2e-2)
+    np.testing.assert_allclose(
+        slope, gradient(clusters(best.x), teacher)[2:], atol=2e-2 * np.abs(slope).max()
+    )
+
+
+def test_the_worst_far_neurons():
+    """More of them lower the least constant; one beside one teacher has a closed form."""
+    one, _ = worst_far_neurons(np.eye(2)[:1], 1)
+    two, far = worst_far_neurons(np.eye(2)[:1], 2)
+    assert one == pytest.approx(worst_far_neuron()[1], rel=1e-6)
+    assert two < one
+    assert far_neurons_constant(3.3 * far, np.eye(2)[:1]) == pytest.approx(two, rel=1e-9)
 
 
 @pytest.mark.parametrize(("exponent", "late"), [(1.0, 1.0), (0.75, 4.0), (2 / 3, 27.0)])
@@ -244,6 +278,7 @@ def test_initial_scale_of_theorem_9():
         (lambda: rectifier_loss(np.ones((2, 3)), np.ones(2)), "shapes"),
         (lambda: rectifier_loss(np.ones((2, 3)), np.zeros(3)), "different from zero"),
         (lambda: rectifier_gradient_ratio(np.array([[1.0, 0]]), np.array([1.0, 0])), "positive"),
+        (lambda: worst_far_neurons(np.eye(2), 0), "one far neuron"),
         (lambda: log10_initial_scale(0, 3), "positive numbers"),
     ],
 )

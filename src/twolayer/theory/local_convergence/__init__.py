@@ -22,6 +22,11 @@ from twolayer.theory.local_convergence.far_mass import (
     far_mass_bound,
     far_mass_certificate,
 )
+from twolayer.theory.local_convergence.far_neurons import (
+    far_neurons_constant,
+    far_neurons_limit,
+    worst_far_neurons,
+)
 from twolayer.theory.local_convergence.flatness import (
     exact_hessian,
     flatness_matrix,
@@ -76,6 +81,8 @@ __all__ = [
     "far_mass_certificate",
     "far_neuron_constant",
     "far_neuron_loss",
+    "far_neurons_constant",
+    "far_neurons_limit",
     "fit_late_constant",
     "fit_power",
     "flatness_matrix",
@@ -111,4 +118,5 @@ __all__ = [
     "transverse_parts",
     "transverse_spread",
     "worst_far_neuron",
+    "worst_far_neurons",
 ]
