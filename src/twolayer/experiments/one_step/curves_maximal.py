@@ -32,6 +32,7 @@ _SAMPLES = "samples for each dimension"
     "the errors of the read-out follow self-consistent equations.",
     reference="derived here, in the setting of cui2024asymptotics",
     quick={"dim": 200, "sample_ratios": "0.5,2", "trials": 16},
+    full={"dim": 2000},  # as in the notebook to that paper
 )
 def maximal_learning_rate_curve(
     *,

@@ -88,6 +88,7 @@ def image_widths(
     "generalizes much like its Hermite model.",
     reference="demir2025asymptotic, Figures 8a and 8b",
     quick={**QUICK, "ratios": "1,3", "activations": "relu"},
+    full={"trials": 50},
 )
 def image_means(
     *,
