@@ -3,11 +3,13 @@
 import itertools
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate
 
 from helpers import assert_within_sem, finite_difference
+from twolayer.teacher_student import TeacherStudent
 from twolayer.theory.landscape import (
     least_eigenvalue,
     relu_risk,
@@ -130,3 +132,14 @@ def test_bad_weights_are_refused(W, V, sentence):
     for function in (relu_risk, relu_risk_gradient, relu_risk_hessian):
         with pytest.raises(ValueError, match=sentence):
             function(W, V)
+
+
+def test_theory_and_training_share_the_risk():
+    """The NumPy formulas of the theory and the pair kernels that descent uses, written apart."""
+    W, V = RNG.normal(size=(3, 4)), RNG.normal(size=(2, 4))
+    problem = TeacherStudent(V)
+    assert float(problem(jnp.asarray(W))) == pytest.approx(relu_risk(W, V), rel=1e-13)
+    gradient = np.asarray(problem.gradient(jnp.asarray(W)))
+    np.testing.assert_allclose(gradient, relu_risk_gradient(W, V), atol=1e-14)
+    hessian = np.asarray(problem.hessian(jnp.asarray(W)))
+    np.testing.assert_allclose(hessian, relu_risk_hessian(W, V), atol=1e-14)
