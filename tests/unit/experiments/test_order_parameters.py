@@ -8,6 +8,7 @@ from twolayer.experiments.teacher_student.order_parameters import (
     learning_rate_scaling,
     overlap_equations,
 )
+from twolayer.experiments.teacher_student.overlap_flow import overlap_flow
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,19 @@ def test_without_the_outside_file_a_note_says_what_was_left_out(tmp_path):
     ]  # fmt: skip
     assert "left out" in result.findings[0].note
     assert missing in result.findings[0].note
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"activations": "tanh"}, "Expected activations"),
+        ({"activations": "relu,relu"}, "each once"),
+        ({"dim": 4}, "at least 5"),
+        ({"students": 0}, "students"),
+        ({"horizon": -1.0}, "horizon"),
+    ],
+)
+def test_overlap_flow_refuses(options, words):
+    """An option that makes no sense is refused by one sentence before anything runs."""
+    with pytest.raises(ValueError, match=words):
+        overlap_flow(**options)

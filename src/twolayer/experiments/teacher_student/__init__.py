@@ -4,7 +4,14 @@ from twolayer.experiments.teacher_student import (
     global_minima,
     minima_families,
     order_parameters,
+    overlap_flow,
     spurious_minima,
 )
 
-__all__ = ["global_minima", "minima_families", "order_parameters", "spurious_minima"]
+__all__ = [
+    "global_minima",
+    "minima_families",
+    "order_parameters",
+    "overlap_flow",
+    "spurious_minima",
+]
