@@ -321,7 +321,7 @@ def _recentred(
     centre, best, members = start, start, np.zeros(len(local), dtype=bool)
     for _ in range(_RECENTRED + 1):
         inside = _inside(own @ centre, gamma)
-        if inside.sum() > members.sum():
+        if inside.sum() >= members.sum():  # of equally full cones the later is the better centred
             best, members = centre, inside
         cone = own[inside]
         for _ in range(_POWER_STEPS):
