@@ -24,6 +24,7 @@ _SOFT = 0.01  # six digits of an eigenvalue are relative to this where it is sma
 _BAD = 1e-3  # the threshold of safran2018spurious
 _MOST_CLASSES = 3
 _LOOKS = (1e-4, 1e-6, 1e-8, 1e-11)  # gradient norms: at each, good runs are taken out
+_WIDEST = 0.15  # of a three-sigma interval of our share that still tells something
 _CONTROL_SHARE = 0.1  # a control needs a share that one more neuron visibly takes away
 _PUBLISHED = range(6, 21)
 
@@ -179,7 +180,7 @@ def _count_finding(case: _Case) -> Finding:
         verdict = "undecided"
     elif test.p_value < _RARE:
         verdict = "disagrees"
-    elif interval.high - interval.low > max(theirs, _CONTROL_SHARE):
+    elif interval.high - interval.low > max(theirs, _WIDEST):
         verdict = "undecided"
     counts = "; ".join(
         f"{count.bad} of {count.runs} ({count.source}: p = {held.p_value:.2g})"
