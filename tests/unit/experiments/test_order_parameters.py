@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from twolayer.experiments.teacher_student import order_parameters
 from twolayer.experiments.teacher_student.order_parameters import (
     learning_rate_scaling,
     overlap_equations,
@@ -50,6 +51,15 @@ def test_learning_rate_scaling_refuses(options, words):
     """An option that makes no sense is refused by one sentence before anything runs."""
     with pytest.raises(ValueError, match=re.escape(words)):
         learning_rate_scaling(**options)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "not JSON", '{"M0": []}'])
+def test_a_file_that_is_no_outside_solution_is_refused(tmp_path, text):
+    """A file without the numbers of a solution is refused by its name."""
+    path = tmp_path / "other.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"outside solution.*other\.json"):
+        order_parameters._stored(str(path))
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from twolayer.experiments.options import Stage, at_least, numbers, positive, whole_numbers
 from twolayer.experiments.registry import Progress, experiment, silent
@@ -23,6 +23,7 @@ from twolayer.results import Result
 ACTIVATIONS = ("erf", "relu", "square")
 _STATED = 4e-4  # by how much the outside solution, of Euler steps 1e-3, may be off
 _EULER = 1e-3  # its first stored time is that of the start, one step after 0
+_RISK = "risk_stored_euler_dt1e-3"
 _ORACLE = "../shared/oracles/erf_committee_ode.json"
 
 
@@ -241,12 +242,12 @@ def _outside(path: str, progress: Stage) -> list[Finding] | None:
 
     if not Path(path).is_file():
         return None
-    stored = json.loads(Path(path).read_text(encoding="utf-8"))
+    stored = _stored(path)
     M, Q, P = (np.asarray(stored[name]) for name in ("M0", "Q0", "P"))
     p, k = M.shape
     start = Committee(Q, M, P, np.full(p, 1 / p), np.full(k, 1 / k))
     times = np.asarray(stored["t"]) - _EULER
-    risk = np.asarray(stored["risk_stored_euler_dt1e-3"])
+    risk = np.asarray(stored[_RISK])
     gaps = []
     for done, noise in enumerate((1e-3, 0.0)):
         progress(done, 2)
@@ -282,6 +283,20 @@ def _outside(path: str, progress: Stage) -> list[Finding] | None:
             f"largest relative gap {np.max(gaps[1]):.2g}",
         ),
     ]
+
+
+def _stored(path: str) -> dict[str, Any]:
+    """The numbers of the outside solution."""
+    try:
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+        missing = [name for name in ("M0", "Q0", "P", "t", _RISK) if name not in stored]
+    except (ValueError, TypeError):
+        missing = ["a JSON object"]
+    if missing:
+        message = "Expected an outside solution with M0, Q0, P, t and risks. "
+        message += f"Received: {path!r} without {', '.join(missing)}."
+        raise ValueError(message)
+    return stored
 
 
 def _check_dims(dims: list[int]) -> None:
