@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -21,8 +22,11 @@ from twolayer.report.axes import COLOURS, DASHES, DECADES, colours, is_wide, val
 from twolayer.results import Result
 
 if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_FRAMES_A_SECOND = 15
 
 
 def figure(result: Result) -> Figure:
@@ -33,7 +37,8 @@ def figure(result: Result) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    panels = []
+    panels: list[Callable[[Axes, Result], object]] = []
+    panels += [partial(_draw_paths, name, None) for name in result.details.get("paths", {})]
     if result.predictions or result.trajectories:
         panels.append(_draw_curves)
     if any(map(_has_gaps, result.comparisons)):
@@ -59,6 +64,64 @@ def save_figure(result: Result, directory: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure(result).savefig(path, dpi=150)
     return path
+
+
+def animation(result: Result) -> FuncAnimation:
+    """The neurons of ``result.details["paths"]`` on their way in the plane, start by start.
+
+    ``paths`` holds an array ``[t, m, 2]`` for each start, all of one length, and
+    ``details["teacher"]`` the teachers ``[r, 2]``.
+
+    Raises
+    ------
+    ValueError
+        If the result holds no paths.
+    """
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.figure import Figure
+
+    paths = result.details.get("paths")
+    if not paths:
+        message = "Expected a result with the paths of neurons in the plane. "
+        message += f"Received: {result.experiment!r}, which has none."
+        raise ValueError(message)
+    drawing = Figure(figsize=(4 * len(paths), 4.2), layout="constrained")
+    places = [drawing.add_subplot(1, len(paths), k + 1) for k in range(len(paths))]
+
+    def draw(frame: int) -> list[Any]:
+        for axes, name in zip(places, paths, strict=True):
+            axes.clear()
+            _draw_paths(name, frame + 1, axes, result)
+        return []
+
+    frames = min(len(path) for path in paths.values())
+    return FuncAnimation(drawing, draw, frames=frames, interval=1000 // _FRAMES_A_SECOND)
+
+
+def save_animation(result: Result, directory: str | Path) -> Path:
+    """Write ``<experiment>.gif`` into `directory` and return its path."""
+    from matplotlib.animation import PillowWriter
+
+    path = Path(directory) / f"{result.experiment}.gif"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    animation(result).save(path, writer=PillowWriter(fps=_FRAMES_A_SECOND), dpi=70)
+    return path
+
+
+def _draw_paths(name: str, length: int | None, axes: Axes, result: Result) -> None:
+    """Teachers as rays both ways, neurons as ``|w| w``, which is what adds up to a teacher."""
+    path = np.asarray(result.details["paths"][name], dtype=np.float64)
+    path = path * np.linalg.norm(path, axis=2, keepdims=True)
+    teacher = np.asarray(result.details["teacher"], dtype=np.float64)
+    for v in teacher:
+        axes.plot([-v[0], v[0]], [-v[1], v[1]], "--", color=COLOURS[6], linewidth=0.8)
+    axes.plot(*teacher.T, "*", color=COLOURS[1], markersize=12, zorder=4)
+    shown = path[:length]
+    axes.plot(shown[..., 0], shown[..., 1], color=COLOURS[0], linewidth=0.8, alpha=0.7)
+    axes.plot(*shown[-1].T, ".", color=COLOURS[0], zorder=3)
+    reach = 1.1 * max(float(np.abs(teacher).max()), float(np.abs(path).max()))
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes.set_title(name, fontsize=9)
 
 
 def _draw_curves(axes: Axes, result: Result) -> None:

@@ -62,7 +62,7 @@ def write_report(results: Sequence[Result], path: str | Path, failed: Sequence[d
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(path.suffix + ".part")
-    draft.write_text(page(results, failed), encoding="utf-8")
+    draft.write_text(page(results, failed), encoding="utf-8", errors="replace")
     draft.replace(path)
     return path
 

@@ -96,7 +96,7 @@ def _curves(result: Result) -> Panel:
         traces += _band(trajectory.time, mean, error, colour[trajectory.name], positive=wide)
         traces.append(
             _line(trajectory.time, mean, name, colour[trajectory.name])
-            | {"mode": "markers", "marker": {"size": 6}, "legendgroup": trajectory.name}
+            | {"mode": "markers", "legendgroup": _plain(trajectory.name)}
         )
         rows += _numbers(f"{name}, training", trajectory.time, mean, error)
         shown.add(trajectory.name)
@@ -126,7 +126,7 @@ def _predicted(prediction: Prediction, colour: str, shown: bool) -> dict[str, An
     dash = "dash" if DASHES[prediction.kind] == "--" else "solid"
     trace = _line(prediction.grid, prediction.value, prediction.name, colour)
     trace |= {"mode": "markers" if single else "lines", "line": {"color": colour, "dash": dash}}
-    return trace | {"showlegend": not shown, "legendgroup": prediction.name}
+    return trace | {"showlegend": not shown, "legendgroup": _plain(prediction.name)}
 
 
 def _with_losses(trajectory: Trajectory) -> str:
@@ -149,7 +149,7 @@ def _line(x: Any, y: Any, name: str, colour: str) -> dict[str, Any]:
         "x": _rounded(np.ravel(x)[keep]),
         "y": _rounded(np.ravel(y)[keep]),
         "name": _plain(name),
-        "marker": {"color": colour},
+        "marker": {"color": colour, "size": 7},
         "line": {"color": colour},
         "hovertemplate": _HOVER,
     }
@@ -186,7 +186,7 @@ def _convergence(found: Sequence[Convergence]) -> Panel:
         name = f"{convergence.name}: slope {slope}"
         measured = _line(convergence.sizes, convergence.gap, name, colour)
         bars = {"type": "data", "array": _rounded(2 * convergence.error), "color": colour}
-        traces.append(measured | {"mode": "markers", "error_y": bars, "marker": {"size": 9}})
+        traces.append(measured | {"mode": "markers", "error_y": bars})
         sizes = np.asarray(convergence.sizes)
         expected = convergence.gap[0] * (sizes / sizes[0]) ** -convergence.rate
         traces.append(

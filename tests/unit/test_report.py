@@ -1,0 +1,232 @@
+"""The report: everything a result holds is in it, escaped, and the page is small and whole."""
+
+import dataclasses
+import json
+import math
+import re
+import time
+from html.parser import HTMLParser
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from report_results import EVIL, TIMES, example
+from twolayer.outcomes import Finding, Prediction
+from twolayer.report.axes import is_wide, value_label
+from twolayer.report.figures import figure
+from twolayer.report.html import gather, page, write_report
+from twolayer.report.interactive import panels
+from twolayer.report.numbers import interval, measured, number
+from twolayer.results import Result, save
+
+VOID = {"meta", "link", "input", "br", "line", "circle", "img"}
+
+
+class Reader(HTMLParser):
+    """The independent reader: elements with their text, and whether every one is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.tags, self.texts = [], [], [], [], {}
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append((tag, attrs))
+        if "id" in attrs:
+            self.ids.append(attrs["id"])
+        if tag == "a":
+            self.links.append(attrs["href"])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open:
+            self.texts[self.open[-1]] = self.texts.get(self.open[-1], "") + data
+
+
+def read(html):
+    reader = Reader()
+    reader.feed(html)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_the_page_shows_everything():
+    """Statement, claims, assumptions with margins, command, provenance, BibTeX, data: all there."""
+    html = page([example()])
+    reader = read(html)
+    text = " ".join(part for tag, part in reader.texts.items() if tag not in {"script", "style"})
+    for wanted in (
+        "1 of 3 claims agree", "2.100 ± 0.050", "above", "below", "infinite width",
+        "margin −1.5", "twolayer run mean-field-flow --target=-z1 --seeds 4 --note a",
+        "{chen2024subspace,", "learnable", "0.1.0", "not decided",
+    ):  # fmt: skip
+        assert wanted in text, wanted
+    assert '<math alttext="d^-1/2">' in html
+    assert html.count('class="plot"') == 3
+    assert all(link[1:] in reader.ids for link in reader.links if link.startswith("#"))
+    assert len(reader.ids) == len(set(reader.ids))
+
+
+def test_nothing_is_loaded_from_anywhere():
+    """No element refers to an address outside the page."""
+    reader = read(page([example()]))
+    for tag, attrs in reader.tags:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            assert attrs.get(name, "#").startswith(("#", "data:,")), (tag, attrs)
+
+
+def test_texts_of_a_result_are_text(tmp_path):
+    """Markup, template code and broken characters in a result are shown, never interpreted."""
+    result = example(f"x{EVIL}", word=EVIL)
+    html = write_report([result], tmp_path / "page.html").read_text(encoding="utf-8")
+    reader = read(html)
+    tags = [tag for tag, _ in reader.tags]
+    assert "img" not in tags
+    assert tags.count("script") == 3 + 2  # three figures, Plotly and the page's own
+    assert "{{ 7*7 }}" in html
+    assert not any(name.startswith("on") for _, attrs in reader.tags for name in attrs)
+    for panel in panels(result):
+        assert "<script" not in json.dumps(panel.figure)
+
+
+def test_ids_are_unique_for_the_same_experiment_twice():
+    """Two runs of one experiment both keep links of their own."""
+    reader = read(page([example(), example()]))
+    assert len(reader.ids) == len(set(reader.ids))
+
+
+def test_plotly_takes_the_figures():
+    """Every figure passes Plotly's own validation, and its numbers are those of the result."""
+    result = example()
+    found = panels(result)
+    for panel in found:
+        go.Figure(panel.figure)
+        assert all(len(row) == len(panel.headings) for row in panel.rows)
+    curves, gaps, diagram = found
+    measured_mean = np.mean(result.trajectories[0].value[:3], axis=0)
+    dots = next(t for t in curves.figure["data"] if t.get("mode") == "markers")
+    np.testing.assert_allclose(dots["y"], measured_mean, rtol=1e-4)
+    assert "1 seeds did not finish" in dots["name"]
+    band = next(t for t in curves.figure["data"] if t.get("fill") == "toself")
+    error = np.std(result.trajectories[0].value[:3], axis=0, ddof=1) / math.sqrt(3)
+    np.testing.assert_allclose(band["y"][:9], measured_mean + 2 * error, rtol=1e-3, atol=1e-5)
+    line = next(t for t in curves.figure["data"] if t.get("mode") == "lines" and "name" in t)
+    np.testing.assert_allclose(line["y"], result.predictions[0].value, rtol=1e-4)
+    assert gaps.figure["data"][0]["error_y"]["array"] == [0.02, 0.02]
+    assert diagram.figure["data"][0]["z"][0][1] is None
+    assert diagram.figure["data"][0]["z"][1][0] == pytest.approx(math.log10(4), rel=1e-4)
+    assert diagram.rows[1] == (1.0, 4.0, 5.0, 1e-7)
+
+
+def test_findings_alone_are_drawn_and_empty_results_have_no_figure():
+    """A result of numbers shows them side by side; one of words, or of nothing, has no figure."""
+    result = dataclasses.replace(
+        example(), predictions=(), trajectories=(), comparisons=(), diagrams=()
+    )
+    [panel] = panels(result)
+    assert panel.figure["data"][0]["x"] == [2.0]
+    assert panel.figure["data"][1]["x"] == [2.1]
+    assert panels(Result()) == []
+    assert "unnamed" in page([Result()])
+
+
+@pytest.mark.parametrize("value", [None, math.nan])
+def test_missing_numbers_are_a_dash(value):
+    """What JSON holds as null and what is not a number are shown alike."""
+    finding = Finding("x", "y", value, value, value, "undecided", "derived here")
+    html = page([Result(experiment="x", findings=(finding,))])
+    assert html.count("<dd>–</dd>") == 2
+    assert interval(finding) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "expected"),
+    [
+        (0.123456, 0.0012, "0.1235 ± 0.0012"),
+        (265.23, 9.47, "265.2 ± 9.5"),
+        (1234.5, 42.0, "1234 ± 42"),
+        (-0.5, 0.03, "−0.500 ± 0.030"),
+        (0.5, 4.9e-13, "0.5 ± 4.9 × 10⁻¹³"),
+        (3.2e8, 1e6, "3.2 × 10⁸ ± 1 × 10⁶"),
+        (0.25, 0.0, "0.25"),
+        (0.0, 1e-9, "0 ± 1 × 10⁻⁹"),
+    ],
+)
+def test_errors_decide_the_digits(value, error, expected):
+    """A measurement is shown as far as its error reaches; read back it is the measurement."""
+    text = measured(value, error)
+    assert text == expected
+    superscripts = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-")
+    back = float(text.split(" ± ")[0].translate(superscripts).replace(" × 10", "e"))
+    assert back == pytest.approx(value, abs=max(error, 1e-4 * abs(value)))
+
+
+def test_numbers_are_signed_and_short():
+    """Minus signs are minus signs, powers of ten are written out."""
+    assert number(-1.23456e-7) == "−1.235 × 10⁻⁷"
+    assert number(12) == "12"
+
+
+def test_the_small_picture_is_to_scale():
+    """Prediction, measurement and its two errors stand at proportional places."""
+    place = interval(Finding("x", "", 1.0, 2.0, 0.25, "agrees", ""))
+    unit = (place["high"] - place["measured"]) / 0.5
+    assert place["measured"] - place["predicted"] == pytest.approx(unit, rel=1e-3)
+    assert 0 < place["predicted"] < place["high"] < 100
+
+
+def test_logarithmic_axes_where_values_span_four_decades():
+    """Both kinds of figures turn logarithmic together, and not where values are negative."""
+    wide = Prediction("J - J*", TIMES, np.exp(-5 * TIMES), "exact", "derived here")
+    narrow = dataclasses.replace(wide, value=np.exp(-TIMES))
+    for prediction, scale in ((wide, "log"), (narrow, "linear")):
+        result = Result(experiment="x", predictions=(prediction,))
+        [axes] = figure(result).axes
+        assert axes.get_yscale() == scale
+        assert axes.get_ylabel() == value_label(result) == "J - J*"
+        [panel] = panels(result)
+        assert panel.figure["layout"]["yaxis"].get("type", "linear") == scale
+    assert not is_wide([np.array([1e-9, 1.0, -1.0])])
+    assert is_wide([np.array([1e-9, 1.0, -1e-6])])
+
+
+def test_files_and_folders_are_gathered(tmp_path):
+    """A folder gives its results; an experiment that failed there is shown as failed."""
+    good, old = example("mean-field-flow"), example("loss-floors")
+    path = save(good, tmp_path)
+    save(old, tmp_path)
+    row = {
+        "id": "subspace_sparse/loss-floors/run", "paper": "subspace_sparse", "statement": "Floors.",
+        "predicted": "", "measured": "", "error": None, "verdict": "failed", "seconds": 1.0,
+        "reference": "", "note": "ValueError: no such thing",
+    }  # fmt: skip
+    (tmp_path / "claims.json").write_text(json.dumps([row]))
+    results, failed = gather([tmp_path])
+    assert [result.experiment for result in results] == ["mean-field-flow"]
+    assert failed == [row]
+    html = page(results, failed)
+    assert "ValueError: no such thing" in html
+    assert re.search(r"1 failed|2 failed", html)
+    assert len(gather([path])[0]) == 1
+    for wrong in (tmp_path / "nothing", tmp_path / "claims.json"):
+        with pytest.raises(ValueError, match="Expected"):
+            gather([wrong])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds none"):
+        gather([tmp_path / "empty"])
+
+
+def test_a_hundred_results_are_quick_and_small():
+    """A hundred results make a page in seconds (0.7 s when written), below ten megabytes."""
+    results = [example(f"experiment-{k}") for k in range(100)]
+    start = time.process_time()
+    html = page(results)
+    assert time.process_time() - start < 10
+    assert len(html.encode()) < 10e6
