@@ -14,9 +14,10 @@ from twolayer.outcomes import Assumption, Prediction, Status
 from twolayer.theory.order_parameters.committee import Committee, generalisation_error
 from twolayer.theory.order_parameters.integrals import Integrals
 
-_RTOL, _ATOL = 1e-9, 1e-11
+_TOLERANCE = 1e-9  # of a step of the stochastic equations
+_FINE = 1e-12  # of a step of gradient flow, whose late times show the smallest angles
 _EXPLODED = 1e8  # a flow whose overlaps grow by this factor will not come back
-_UNSEEN = 1e-8  # the angle that rounding of the overlaps hides
+_BLIND = 10.0  # an angle is 2 % off at so many roots of the tolerance
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class _Rates:
     outer: float = 0.0
     decay: float = 0.0
     norm: bool = False
+    tolerance: float = _TOLERANCE
 
 
 def online_learning(
@@ -200,7 +202,7 @@ def overlap_gradient_flow(
 
     ``w_i' = -grad_i L`` gives ``R' = v_i F``, ``Q' = v_i F_ik + v_k F_ki`` (derived here). The
     overlaps know an angle theta only through ``1 - theta^2 / 2``: rounding hides angles below
-    about 1e-8, and the tolerance 1e-9 of the integration those below about 3e-5 along the way.
+    about 1e-8, and integration with a tolerance of 1e-12 a step those below about 1e-5.
     `OverlapFlow.resolved` tells from when on the curve means nothing; late times of students that
     turn to a teacher need the weights themselves.
 
@@ -239,7 +241,9 @@ def overlap_gradient_flow(
         message = "Expected output weights 1 of the norm student. "
         message += f"Received: {np.asarray(committee.student_weights).tolist()}."
         raise ValueError(message)
-    return _solved(committee, integrals, times, _Rates(1.0, norm=norm), "derived here")
+    return _solved(
+        committee, integrals, times, _Rates(1.0, norm=norm, tolerance=_FINE), "derived here"
+    )
 
 
 def _velocity(committee: Committee, integrals: Integrals, rates: _Rates):
@@ -289,24 +293,25 @@ def _solved(committee, integrals, times, rates: _Rates, reference: str) -> Overl
         committee.R.ravel(),
         np.asarray(committee.student_weights),
     ])
-    states = _integrated(_velocity(committee, integrals, rates), start, t)
+    states = _integrated(_velocity(committee, integrals, rates), start, t, rates.tolerance)
     status: Status = "finished" if np.all(np.isfinite(states)) else "diverged"
     Q, R, v = _unpacked(states, m, r)
     risk = np.array([_risk(committee, integrals, *row) for row in zip(Q, R, v, strict=True)])
     angle = np.array([_least_angle(*row, committee.T) for row in zip(Q, R, strict=True)])
-    resolved = angle > _UNSEEN
+    least = _BLIND * math.sqrt(rates.tolerance)
+    resolved = angle > least
     assumption = Assumption(
-        "angles between student and teacher above rounding",
+        "angles between student and teacher resolved",
         bool(np.all(resolved)),
-        float(np.nanmin(angle) - _UNSEEN) if np.any(np.isfinite(angle)) else None,
-        "in radians; below it the overlaps no longer contain the angle",
+        float(np.nanmin(angle) - least) if np.any(np.isfinite(angle)) else None,
+        f"in radians; below {least:.0e} the overlaps of the solution no longer tell the angle",
     )
     kind = "exact" if reference == "derived here" else "asymptotic"  # gradient flow has no limit
     prediction = Prediction("risk", t, risk, kind, reference, (assumption,), status=status)
     return OverlapFlow(prediction, Q, R, v, angle, resolved)
 
 
-def _integrated(velocity, start: np.ndarray, times: np.ndarray) -> np.ndarray:
+def _integrated(velocity, start: np.ndarray, times: np.ndarray, rtol: float) -> np.ndarray:
     """The states at the given times, NaN from the time on at which they leave all bounds."""
     states = np.full((len(times), len(start)), np.nan)
     limit = _EXPLODED * max(1.0, float(np.max(np.abs(start))))
@@ -315,7 +320,7 @@ def _integrated(velocity, start: np.ndarray, times: np.ndarray) -> np.ndarray:
     if len(times) == first:
         return states
     with np.errstate(all="ignore"):
-        solver = LSODA(velocity, 0.0, start, float(times[-1]), rtol=_RTOL, atol=_ATOL)
+        solver = LSODA(velocity, 0.0, start, float(times[-1]), rtol=rtol, atol=rtol / 100)
         seen = first
         while seen < len(times):
             solver.step()
