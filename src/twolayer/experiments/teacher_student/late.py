@@ -80,3 +80,13 @@ def bounded(
     if not abs(measured) < float("inf"):
         verdict = "failed"
     return Finding(name, statement, bound, measured, error, verdict, reference, note)
+
+
+def mean_and_error(values: list[float]) -> tuple[float, float]:
+    """The mean over runs and its standard error; NaN without runs."""
+    import numpy as np
+
+    if not values:
+        return float("nan"), 0.0
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    return float(np.mean(values)), float(error)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from twolayer.experiments.options import Stage, at_least, positive, whole_numbers
 from twolayer.experiments.registry import Progress, experiment, silent
-from twolayer.experiments.teacher_student.late import bounded, judged, padded_flow
+from twolayer.experiments.teacher_student.late import bounded, judged, mean_and_error, padded_flow
 from twolayer.outcomes import Finding, Trajectory
 from twolayer.results import Result
 
@@ -121,7 +121,8 @@ def students_around(
     def excess(scale: float) -> float:
         return loss(exact + scale * noise, teacher) - initial_loss
 
-    return exact + float(brentq(excess, 0.0, 3.0)) * noise
+    scale, _ = brentq(excess, 0.0, 3.0, full_output=True)  # type: ignore[misc]
+    return exact + scale * noise
 
 
 def _losses(W: np.ndarray, teacher: np.ndarray) -> np.ndarray:
@@ -145,7 +146,7 @@ def _rate_finding(
 
     if multiple > 1:
         fits = [fit_power(times[1:], value[1:]) for value in losses]
-        slope, error = _mean([fit.slope for fit in fits])
+        slope, error = mean_and_error([fit.slope for fit in fits])
         error = float(np.hypot(error, np.mean([fit.error for fit in fits])))
         return judged(
             f"slope, {multiple} students for each teacher",
@@ -156,7 +157,7 @@ def _rate_finding(
             allowed=_SLOPE,
         )
     rate = 2 * float(np.linalg.eigvalsh(exact_hessian(teacher))[0])
-    measured, error = _mean([_exponential(times, value) for value in losses])
+    measured, error = mean_and_error([_exponential(times, value) for value in losses])
     return judged(
         "rate, as many students as teachers",
         "The loss falls exponentially, at twice the least eigenvalue of the Hessian.",
@@ -185,7 +186,9 @@ def _no_width_finding(times: np.ndarray, losses: dict[int, np.ndarray]) -> Findi
 
     few, many = min(losses), max(losses)
     fits = {m: [fit_power(times[1:], value[1:]) for value in losses[m]] for m in (few, many)}
-    (first, one), (second, other) = (_mean([f.slope for f in fits[m]]) for m in (few, many))
+    (first, one), (second, other) = (
+        mean_and_error([f.slope for f in fits[m]]) for m in (few, many)
+    )
     drift = [np.mean([f.error for f in fits[m]]) for m in (few, many)]
     error = float(np.sqrt(one**2 + other**2 + drift[0] ** 2 + drift[1] ** 2))
     difference = second - first
@@ -261,9 +264,3 @@ def _consistent(differences: list[float]) -> Finding:
         "derived here",
         f"largest absolute difference over {len(differences)} configurations",
     )
-
-
-def _mean(values: list[float]) -> tuple[float, float]:
-    import numpy as np
-
-    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
