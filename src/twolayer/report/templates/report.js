@@ -101,7 +101,7 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", filter);
   form.addEventListener("change", filter);
-  byId("reset").addEventListener("click", () => { form.reset(); filter(); });
+  byId("show-all").addEventListener("click", () => { form.reset(); filter(); });
 
   // A link to a claim that the filters hide shows it.
   function reveal() {
