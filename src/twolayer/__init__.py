@@ -47,6 +47,12 @@ if TYPE_CHECKING:
     from twolayer.dynamics.langevin import Langevin as Langevin
     from twolayer.dynamics.langevin import Minibatch as Minibatch
     from twolayer.dynamics.langevin import train_langevin as train_langevin
+    from twolayer.estimators import NTKClassifier as NTKClassifier
+    from twolayer.estimators import NTKRegressor as NTKRegressor
+    from twolayer.estimators import RandomFeaturesClassifier as RandomFeaturesClassifier
+    from twolayer.estimators import RandomFeaturesRegressor as RandomFeaturesRegressor
+    from twolayer.estimators import TwoLayerClassifier as TwoLayerClassifier
+    from twolayer.estimators import TwoLayerRegressor as TwoLayerRegressor
     from twolayer.free_energy import FreeEnergy as FreeEnergy
     from twolayer.free_energy import Particles as Particles
     from twolayer.free_energy import with_bias as with_bias
@@ -139,6 +145,10 @@ _HOME = {
         "readout_errors", "simulate", "train_layerwise", "train_one_step",
     ),
     "twolayer.dynamics.langevin": ("Halving", "Langevin", "Minibatch", "train_langevin"),
+    "twolayer.estimators": (
+        "NTKClassifier", "NTKRegressor", "RandomFeaturesClassifier", "RandomFeaturesRegressor",
+        "TwoLayerClassifier", "TwoLayerRegressor",
+    ),
     "twolayer.free_energy": ("FreeEnergy", "Particles", "with_bias"),
     "twolayer.inputs": (
         "Gaussian", "GaussianMixture", "Hypercube", "isotropic_mixture", "spiked_mixture",

@@ -1,0 +1,181 @@
+"""Weighted ridge regression with an intercept, streamed over samples, its penalty by hold-out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.linalg import cho_factor, cho_solve
+
+PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
+_BLOCK = 4096  # samples whose features are held at a time
+_FEW = 1000  # samples below which every one is held out once
+_FOLDS = 5
+
+Features = Callable[[Float[np.ndarray, "n d"]], Float[np.ndarray, "n m"]]
+
+
+class ReadOut(NamedTuple):
+    """Output weights and intercept: ``f(x) = h(x) coefficients + intercept``."""
+
+    coefficients: Float[np.ndarray, "m k"]
+    intercept: Float[np.ndarray, " k"]
+
+
+class Moments(NamedTuple):
+    """Weighted sums over samples: all that ridge regression needs of them.
+
+    Attributes
+    ----------
+    gram, cross
+        ``sum w h h^T`` and ``sum w h y^T``.
+    features, targets
+        ``sum w h`` and ``sum w y``.
+    weight
+        ``sum w``.
+    """
+
+    gram: Float[np.ndarray, "m m"]
+    cross: Float[np.ndarray, "m k"]
+    features: Float[np.ndarray, " m"]
+    targets: Float[np.ndarray, " k"]
+    weight: float
+
+    def plus(self, other: Moments) -> Moments:
+        """The moments of both sets of samples together."""
+        return Moments(
+            self.gram + other.gram,
+            self.cross + other.cross,
+            self.features + other.features,
+            self.targets + other.targets,
+            self.weight + other.weight,
+        )
+
+
+def moments(
+    features: Features,
+    x: Float[np.ndarray, "n d"],
+    y: Float[np.ndarray, "n k"],
+    weights: Float[np.ndarray, " n"],
+) -> Moments:
+    """The moments of features and targets, a block of samples at a time."""
+    total: Moments | None = None
+    for start in range(0, len(x), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        h = features(x[rows]).astype(np.float64)  # else rounding makes the matrix indefinite
+        weighted = h * weights[rows, None]
+        part = Moments(
+            weighted.T @ h,
+            weighted.T @ y[rows],
+            weighted.sum(axis=0),
+            weights[rows] @ y[rows],
+            float(weights[rows].sum()),
+        )
+        total = part if total is None else total.plus(part)
+    if total is None:
+        message = "Expected at least one sample."
+        raise ValueError(message)
+    return total
+
+
+def solve(sums: Moments, penalties: Sequence[float]) -> list[ReadOut]:
+    """The read-out of each penalty, relative to the mean square of a centred feature.
+
+    Minimises ``mean w |y - a^T h - c|^2 + penalty * s |a|^2`` with s that mean square; the
+    intercept c is not penalised.
+    """
+    mean_h, mean_y = sums.features / sums.weight, sums.targets / sums.weight
+    gram = sums.gram / sums.weight - np.outer(mean_h, mean_h)
+    cross = sums.cross / sums.weight - np.outer(mean_h, mean_y)
+    size = max(float(np.trace(gram)) / len(gram), np.finfo(float).tiny)
+    found = []
+    for penalty in penalties:
+        shift = max(penalty, 1e-10) * size
+        factor = cho_factor(gram + shift * np.eye(len(gram)), check_finite=False)
+        a = cho_solve(factor, cross, check_finite=False)
+        found.append(ReadOut(a, mean_y - mean_h @ a))
+    return found
+
+
+def folds(
+    number: int, groups: Int[np.ndarray, " n"] | None, generator: np.random.RandomState
+) -> list[Int[np.ndarray, " n"]]:
+    """Rows to hold out: each once where they are few, else a fifth of them once.
+
+    With `groups`, of classes say, every part has about the share of each that the whole has.
+    """
+    order = generator.permutation(number)
+    if groups is not None:
+        order = order[np.argsort(groups[order], kind="stable")]
+    parts = [order[k::_FOLDS] for k in range(_FOLDS)]
+    parts = [part for part in parts if 0 < len(part) < number]
+    return parts if number <= _FEW else parts[:1]
+
+
+class Choice(NamedTuple):
+    """What did best on held-out samples.
+
+    Attributes
+    ----------
+    candidate
+        Its number.
+    penalty
+        Of its read-out.
+    outputs, groups
+        Its outputs on the held-out samples, and their classes.
+    """
+
+    candidate: int
+    penalty: float
+    outputs: Float[np.ndarray, "r k"]
+    groups: Int[np.ndarray, " r"] | None
+
+
+def choose(
+    samples: Any,
+    candidates: Sequence[Callable[[Any], Features]],
+    penalties: Sequence[float],
+    generator: np.random.RandomState,
+) -> Choice:
+    """The first layer and the penalty with the least square error on held-out samples.
+
+    Each candidate makes a first layer from the samples that are not held out.
+    """
+    number = len(samples.x)
+    held = folds(number, samples.groups, generator)
+    scores = np.zeros((len(candidates), len(penalties)))
+    outputs = np.zeros((*scores.shape, number, samples.y.shape[1]))
+    for part in held:
+        inside = samples.rows(np.setdiff1d(np.arange(number), part))
+        outside = samples.rows(part)
+        for c, candidate in enumerate(candidates):
+            features = candidate(inside)
+            h = features(outside.x)
+            sums = moments(features, inside.x, inside.y, inside.weights)
+            for k, read in enumerate(solve(sums, penalties)):
+                outputs[c, k, part] = h @ read.coefficients + read.intercept
+                gap = np.sum((outputs[c, k, part] - outside.y) ** 2, axis=1)
+                scores[c, k] += outside.weights @ gap
+    best = np.unravel_index(int(np.argmin(scores)), scores.shape)
+    rows = np.concatenate(held) if held else np.zeros(0, int)
+    groups = None if samples.groups is None else samples.groups[rows]
+    return Choice(int(best[0]), penalties[int(best[1])], outputs[best][rows], groups)
+
+
+def penalties_of(penalty: float | str) -> tuple[float, ...]:
+    """The penalties to choose from: all for ``"auto"``, else the one.
+
+    Raises
+    ------
+    ValueError
+        If it is neither ``"auto"`` nor a number of at least 0.
+    """
+    if penalty == "auto":
+        return PENALTIES
+    number = isinstance(penalty, (int, float)) and not isinstance(penalty, bool)
+    if not number or not 0 <= float(penalty) < np.inf:
+        message = f"Expected a penalty of at least 0, or 'auto'. Received: {penalty!r}."
+        raise ValueError(message)
+    return (float(penalty),)
