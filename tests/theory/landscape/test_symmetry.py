@@ -85,6 +85,19 @@ def test_kinds_of_critical_points():
     assert saddle.kind in {"degenerate", "not critical"}
 
 
+@pytest.mark.parametrize("scale", [1e-3, 40.0])
+def test_kinds_do_not_depend_on_units(scale):
+    """Teacher, student and the rest of a descent scaled alike stay what they are."""
+    V = np.eye(7)
+    for weights in (family((1, 6)).weights, split_neuron(family((1, 6)).weights, 2), V):
+        near = weights + 1e-9 * RNG.normal(size=weights.shape)
+        one, other = critical_point(near, V), critical_point(scale * near, scale * V)
+        assert one.kind == other.kind
+        assert other.loss == pytest.approx(scale**2 * one.loss, rel=1e-9, abs=1e-15 * scale**2)
+        assert other.norm_sum == pytest.approx(one.norm_sum, rel=1e-12)
+        np.testing.assert_allclose(other.least_eigenvalue, one.least_eigenvalue, rtol=1e-6)
+
+
 def test_census_counts_modulo_permutations():
     V = np.eye(12)
     ends = [V] * 3

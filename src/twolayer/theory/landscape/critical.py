@@ -31,15 +31,15 @@ class CriticalPoint:
     Attributes
     ----------
     kind
-        ``"global minimum"`` where the loss is below 1e-3, ``"not critical"`` where the gradient
-        is not small; else by the sign of the Hessian's least eigenvalue, ``"degenerate"`` where
-        rounding hides it.
+        ``"global minimum"`` where the loss is below the threshold, ``"not critical"`` where the
+        gradient is not small; else by the sign of the Hessian's least eigenvalue,
+        ``"degenerate"`` where rounding hides it.
     loss, gradient_norm
         The risk and the norm of its gradient.
     least_eigenvalue
         Of the Hessian; NaN at a global minimum and off the critical points.
     norm_sum
-        The sum of the neurons' norms over the number of teachers: at most 1 in every minimum that
+        The sum of the neurons' norms over that of the teachers: at most 1 in every minimum that
         safran2021effects found, the condition of its Theorem 14.
     splits
         How many neurons become a saddle when split (Theorem 16 of safran2021effects).
@@ -80,8 +80,9 @@ def critical_point(
 ) -> CriticalPoint:
     """Classify the end of a descent on the ReLU teacher.
 
-    The threshold 1e-3 of the loss is that of safran2018spurious: for up to 100 unit orthonormal
-    teachers no published spurious minimum lies below 0.006.
+    The threshold 1e-3 of the loss is that of safran2018spurious, times the teachers' mean squared
+    norm: for up to 100 unit orthonormal teachers no published spurious minimum lies below 0.006.
+    Nearly parallel teachers can have stationary points of smaller loss: judge these by the loss.
 
     Parameters
     ----------
@@ -104,17 +105,18 @@ def critical_point(
     """
     W, V = checked(student, teacher)
     loss, slope = relu_risk(W, V), float(np.linalg.norm(relu_risk_gradient(W, V)))
-    share = float(np.sum(np.linalg.norm(W, axis=1)) / len(V))
+    share = float(np.sum(np.linalg.norm(W, axis=1)) / np.sum(np.linalg.norm(V, axis=1)))
     nothing = (loss, slope, np.nan, share, 0, None)
-    if slope > _STATIONARY:
+    size = float(np.mean(np.sum(V * V, axis=1)))  # the loss has its units, the Hessian has none
+    if slope > _STATIONARY * size**0.5:
         return CriticalPoint("not critical", *nothing)
-    if loss < SPURIOUS:
+    if loss < SPURIOUS * size:
         return CriticalPoint("global minimum", *nothing)
     if np.any(np.all(W == 0, axis=1)):  # no second derivative
         return CriticalPoint("degenerate", *nothing)
     least = least_eigenvalue(W, V)
     # the gradient left over shifts the eigenvalues by about itself
-    rounding = max(1e-12 * len(W) ** 2, slope)
+    rounding = max(1e-12 * len(W) ** 2, slope / size**0.5)
     kind: Kind = "degenerate"
     if abs(least) > rounding:
         kind = "spurious minimum" if least > 0 else "saddle"
