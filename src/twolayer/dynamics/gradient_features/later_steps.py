@@ -93,7 +93,9 @@ def _feature_blocks(network, x, y):
     return H.reshape(blocks, _BLOCK, m), y.reshape(blocks, _BLOCK)
 
 
-def batch_features(network: TwoLayerNetwork, x: Float[Array, "n d"]) -> Float[Array, "n m"]:
+def batch_features(
+    network: TwoLayerNetwork, x: Float[Array | np.ndarray, "n d"]
+) -> Float[Array, "n m"]:
     """The scaled neurons ``scale * s(w_i . x + b_i)`` at each input."""
     z = x @ network.W.T
     if network.b is not None:
@@ -101,7 +103,9 @@ def batch_features(network: TwoLayerNetwork, x: Float[Array, "n d"]) -> Float[Ar
     return network.scale.astype(x.dtype) * network.activation(z)
 
 
-def batch_outputs(network: TwoLayerNetwork, x: Float[Array, "n d"]) -> Float[Array, " n"]:
+def batch_outputs(
+    network: TwoLayerNetwork, x: Float[Array | np.ndarray, "n d"]
+) -> Float[Array, " n"]:
     """The network's value at each input."""
     return batch_features(network, x) @ network.a
 

@@ -20,7 +20,7 @@ from twolayer.dynamics.gradient_features.train import draw_samples
 from twolayer.dynamics.simulate import Progress, seed_keys
 from twolayer.losses import LogisticLoss
 from twolayer.networks import TwoLayerNetwork, check_positive
-from twolayer.tasks import binary_labels
+from twolayer.tasks import Dataset, binary_labels
 
 _BLOCK = 2000
 _KINKS = 1.5  # of the classifier, in units of the root mean square preactivation
@@ -40,7 +40,7 @@ class AggressiveSteps(eqx.Module):
     half
         The number m; the network has ``2 m`` neurons.
     num_samples
-        Samples of each step, and of the classifier.
+        Samples of each of the two steps; the classifier trains on those of both.
     relevant
         The k that sets the initial scales ``input_std = 1/k``, ``bias_std = 1/k^2``.
     smoothing
@@ -110,6 +110,7 @@ def train_aggressive_steps(
     *,
     seeds: int | Sequence[int] = 1,
     key: PRNGKeyArray,
+    test: Dataset | None = None,
     progress: Progress | None = None,
 ) -> AggressiveRun:
     r"""The first two steps of shi2022theoretical, and what can be classified after each.
@@ -135,19 +136,30 @@ def train_aggressive_steps(
     algorithm
         Sizes and scales.
     task
-        Draws labelled samples of two classes, standardised.
+        Draws labelled samples of two classes, standardised. Of a `Dataset` the first rows are
+        taken as they are.
     seeds, key, progress
-        As for `simulate`: each seed has its own network and samples, each step its own.
+        As for `simulate`: each seed has its own network and, of a task, its own samples.
+    test
+        The samples that measure the accuracy, if not drawn from `task`.
 
     Raises
     ------
     ValueError
-        If the labels are not of two classes.
+        If the labels are not of two classes, or a `Dataset` has fewer rows than asked for.
+
+    Examples
+    --------
+    >>> from twolayer.sparse_coding import CodedParity
+    >>> algorithm = AggressiveSteps(20, 1000, 3, num_test=500)
+    >>> run = train_aggressive_steps(algorithm, CodedParity(jnp.eye(8), 3), key=jax.random.key(0))
+    >>> bool(run.accuracy[0, 2] > 0.9)
+    True
     """
     keys = seed_keys(seeds, key)
     rows = []
     for k in range(keys.shape[0]):
-        rows.append(_train_one(algorithm, cast(task, jnp.float32), keys[k]))
+        rows.append(_train_one(algorithm, task, test, keys[k]))
         if progress is not None:
             progress(k + 1, keys.shape[0])
     networks, accuracy = zip(*rows, strict=True)
@@ -155,19 +167,21 @@ def train_aggressive_steps(
     return AggressiveRun(networks, p, np.sqrt(p * (1 - p) / algorithm.num_test))
 
 
-def _train_one(algorithm, task, key):
-    keys = jax.random.split(key, 5)
-    samples = [_labelled(task, algorithm.num_samples, k) for k in keys[:2]]
-    test = _labelled(task, algorithm.num_test, keys[2])
-    networks = [_initial(algorithm, samples[0][0].shape[1], keys[3])]
-    for (x, y), noise in zip(samples, algorithm.noise, strict=True):
-        networks.append(_step(networks[-1], x, y, noise, algorithm.spread))
+def _train_one(algorithm, task, test, key):
+    key_data, key_test, key_network, key_kinks = jax.random.split(key, 4)
+    n = algorithm.num_samples
+    x, y = map(jnp.asarray, _labelled(task, 2 * n, key_data))
+    outside = _labelled(task if test is None else test, algorithm.num_test, key_test)
+    networks = [_initial(algorithm, x.shape[1], key_network)]
+    for k, noise in enumerate(algorithm.noise):
+        own = slice(k * n, (k + 1) * n)
+        networks.append(_step(networks[-1], x[own], y[own], noise, algorithm.spread))
     accuracy = []
     for network in networks:
-        ready = _classifier(network, samples[1][0], keys[4])
+        ready = _classifier(network, x, key_kinks)
         steps = jnp.asarray(algorithm.readout_steps)
-        trained = train_top_layer(ready, *samples[1], LogisticLoss(), steps)
-        accuracy.append(float(jnp.mean(_outputs(trained, test[0]) * test[1] > 0)))
+        trained = train_top_layer(ready, x, y, LogisticLoss(), steps)
+        accuracy.append(float(np.mean(_outputs(trained, outside[0]) * outside[1] > 0)))
     return tuple(networks), accuracy
 
 
@@ -175,20 +189,31 @@ _outputs = eqx.filter_jit(batch_outputs)
 
 
 def _labelled(task, count, key):
-    x, y = draw_samples(task, count, key=key)
-    return x.astype(jnp.float32), jnp.asarray(binary_labels(y), jnp.float32)
+    if isinstance(task, Dataset):
+        if task.x.shape[0] < count:
+            message = f"Expected a data set of at least {count} rows. "
+            message += f"Received: {task.x.shape[0]}."
+            raise ValueError(message)
+        x, y = task.x[:count], task.y[:count]
+    else:
+        x, y = draw_samples(cast(task, jnp.float32), count, key=key)
+    return np.asarray(x, np.float32), np.asarray(binary_labels(y), np.float32)
 
 
 def _initial(algorithm, dim, key):
     k, m = algorithm.relevant, algorithm.half
+    a, W, b = _weights((m, dim), k, key)
+    return TwoLayerNetwork(a, W, b, truncated_relu, jnp.ones((), jnp.float32))
+
+
+@eqx.filter_jit
+def _weights(shape, k, key):
+    m = shape[0]
     key_a, key_w, key_b = jax.random.split(key, 3)
     a = jax.random.normal(key_a, (m,), jnp.float32)
-    W = jax.random.normal(key_w, (m, dim), jnp.float32) / k
+    W = jax.random.normal(key_w, shape, jnp.float32) / k
     b = jax.random.normal(key_b, (m,), jnp.float32) / k**2
-    return TwoLayerNetwork(
-        jnp.concatenate([a, -a]), jnp.concatenate([W, W]), jnp.concatenate([b, b]),
-        truncated_relu, jnp.ones((), jnp.float32),
-    )  # fmt: skip
+    return jnp.concatenate([a, -a]), jnp.concatenate([W, W]), jnp.concatenate([b, b])
 
 
 @eqx.filter_jit
