@@ -5,10 +5,14 @@ from twolayer.experiments.gradient_features import (
     dictionary,
     features,
     images,
+    induced,
     input_laws,
+    kernels,
     lottery,
     multi_index,
+    realised,
     sample_sizes,
+    simplicity,
 )
 
 __all__ = [
@@ -16,8 +20,12 @@ __all__ = [
     "dictionary",
     "features",
     "images",
+    "induced",
     "input_laws",
+    "kernels",
     "lottery",
     "multi_index",
+    "realised",
     "sample_sizes",
+    "simplicity",
 ]
