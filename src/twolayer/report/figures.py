@@ -85,7 +85,7 @@ def animation(result: Result) -> FuncAnimation:
         message = "Expected a result with the paths of neurons in the plane. "
         message += f"Received: {result.experiment!r}, which has none."
         raise ValueError(message)
-    drawing = Figure(figsize=(4 * len(paths), 4.2), layout="constrained")
+    drawing = Figure(figsize=(4 * len(paths), 4.2))  # fixed: a layout for each frame is slow
     places = [drawing.add_subplot(1, len(paths), k + 1) for k in range(len(paths))]
 
     def draw(frame: int) -> list[Any]:

@@ -165,7 +165,7 @@ def _descend(
         loss = risk(W)
         norm = jnp.sqrt(jnp.sum(gradient(W) ** 2, axis=(1, 2)))
         fell = (loss <= slots.loss + noise) & jnp.isfinite(norm)
-        halvings = slots.halvings + ~fell
+        halvings = slots.halvings + jnp.where(fell, 0, 1)
         return _Slots(
             jnp.where(fell[:, None, None], W, slots.W),
             jnp.where(fell, loss, slots.loss),

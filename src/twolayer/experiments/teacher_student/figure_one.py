@@ -11,8 +11,9 @@ from twolayer.results import Result
 
 # The paper prints neither teachers nor scales: these are ours.
 _TEACHER_ANGLES = (0.2, 1.1, 2.3)
-_TIMES = 120
-_FRAMES = 60
+_TIMES = 161
+_FIRST = 1e-3
+_FRAMES = 54
 _RESOLVED = 1e-9  # losses below this are computed without cancellation
 _DECADES = 1.0
 _SETTLED = 0.05  # a slope whose error, drift included, is no larger has settled
@@ -29,7 +30,7 @@ def figure_one(
     *,
     width: int = 20,
     horizon: float = 1e5,
-    large: float = 1.0,
+    large: float = 0.6,
     small: float = 0.05,
     nearness: float = 0.2,
     seed: int = 0,
@@ -52,10 +53,18 @@ def figure_one(
         start close to the teachers.
     seed
         Seed of the starts.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
     """
     at_least(3, width=width)
     at_least(0, seed=seed)
     positive(horizon=horizon, large=large, small=small, nearness=nearness)
+    if horizon < 1:
+        message = f"Expected a horizon of at least 1. Received: {horizon!r}."
+        raise ValueError(message)
 
     import numpy as np
 
@@ -73,7 +82,7 @@ def figure_one(
         "small scale": small * generator.normal(size=(width, 2)),
         "near the teachers": np.sqrt(3 / width) * _directions(angles),
     }
-    times = np.concatenate([[0.0], np.geomspace(horizon * 1e-6, horizon, _TIMES)])
+    times = np.concatenate([[0.0], np.geomspace(_FIRST, horizon, _TIMES)])
     findings: list[Finding] = []
     trajectories, paths = [], {}
     for k, (name, start) in enumerate(starts.items()):
