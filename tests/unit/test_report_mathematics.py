@@ -74,6 +74,11 @@ def shown(text):
         ("x_i^2", "x_[i]^[2]"),
         ("d = infinity", "d=∞"),
         ("a = 1", "a=1"),
+        ("log10 d", "log_[10]d"),
+        ("steps * gamma / (p d)", "steps frac[γ;p d]"),
+        ("|grad L| / L^(2/3)", "frac[|∇L|;L^[frac[2;3]]]"),
+        ("(delta sec^2 delta - tan delta) / pi", "frac[δ sec^[2]δ−tanδ;π]"),
+        ("sum |w|^2 angle^2", "∑|w|^[2] angle^[2]"),
         ("la lw", "λ_[a] λ_[w]"),
     ],
 )

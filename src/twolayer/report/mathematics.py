@@ -4,7 +4,7 @@ The statements of claims are plain text with formulas such as ``tau KL(mu | pi_m
 ``z1 + z1*z2``. `with_mathematics` finds them and writes them as browsers set mathematics, with the
 text itself as alternative; what it doesn't understand stays the text that it was.
 
-A formula is what this grammar parses from some word on and what has a variable in it:
+A formula is what this grammar parses and what has a variable in it:
 
     relation  = sum ((= | < | <= | ~ | -> | ...) sum)*
     sum       = [sign] product ((+ | - | +-) product)*
@@ -25,6 +25,7 @@ from twolayer.report.symbols import (
     ENUMERATED,
     LARGE,
     RELATIONS,
+    SIGNS,
     SPACED,
     SUMS,
     TYPOGRAPHY,
@@ -110,7 +111,6 @@ def _chain(
     while True:
         place = tokens.skip(end)
         sign = operators.get(tokens.text(place))
-        # "2-3" of numbers and "x -3" are as good as formulas get; "leap-2" never comes here.
         found = part(tokens, tokens.skip(place + 1), depth) if sign else None
         if sign is None or found is None:
             return Parsed(markup, end, strong, bare, plain)
@@ -291,12 +291,14 @@ def _atom(tokens: Tokens, k: int, depth: int) -> Parsed | None:
 
 def _word(tokens: Tokens, k: int, depth: int) -> Parsed | None:
     name, behind = tokens[k].text, tokens.text(k + 1)
-    if name in {"sqrt"}:
-        return _root(tokens, k, depth)
     if name in CALLED | SPACED:
         return _function(tokens, k, depth, spaced=name in SPACED)
     if name == "infinity":
         return Parsed("<mi>∞</mi>", k + 1, strong=False)
+    if name in LARGE and behind.isspace() and tokens.text(k + 2) == "|":
+        summand = _product(tokens, k + 2, depth + 1)
+        sign = f"<mo>{LARGE[name]}</mo>"
+        return summand and Parsed(sign + summand.markup, summand.end, strong=True)
     if name in LARGE and behind == "_":
         below = _index(tokens, k + 2, depth)
         summand = below and _product(tokens, tokens.skip(below.end), depth + 1)
@@ -315,7 +317,8 @@ def _word(tokens: Tokens, k: int, depth: int) -> Parsed | None:
                 markup = f"{mark}<mo>\u2061</mo>{argument.markup}"
                 return Parsed(markup, argument.end, strong=True)
         return Parsed(mark, k + 1, strong=name not in ARTICLES)
-    if behind == "^" and name.islower():  # size^-1
+    starred = tokens.text(tokens.skip(k + 1)) == "*" and behind.isspace()
+    if (behind == "^" or starred) and name.islower():  # size^-1, steps * gamma
         return Parsed(f"<mi>{escape(name)}</mi>", k + 1, strong=False)
     return None
 
@@ -330,7 +333,12 @@ def _function(tokens: Tokens, k: int, depth: int, *, spaced: bool) -> Parsed | N
     argument = _argument(tokens, end, depth, spaced=spaced)
     if argument is None:
         return None
-    name = f"<mi>{tokens[k].text}</mi>"
+    if tokens[k].text == "sqrt" and not above:
+        return Parsed(f"<msqrt>{argument.row}</msqrt>", argument.end, strong=True)
+    base = tokens[k].text.rstrip("0123456789")
+    name = f"<mi>{SIGNS.get(base, base)}</mi>"
+    if base != tokens[k].text:
+        name = f"<msub>{name}<mn>{tokens[k].text[len(base) :]}</mn></msub>"
     name = f"<msup>{name}{above}</msup>" if above else name
     return Parsed(f"{name}<mo>\u2061</mo>{argument.markup}", argument.end, strong=True)
 
@@ -344,13 +352,6 @@ def _argument(tokens: Tokens, k: int, depth: int, *, spaced: bool) -> Parsed | N
         return None
     found = _power(tokens, place, depth + 1)
     return found if found is not None and (found.strong or found.plain) else None
-
-
-def _root(tokens: Tokens, k: int, depth: int) -> Parsed | None:
-    argument = _argument(tokens, k + 1, depth, spaced=True)
-    if argument is None:
-        return None
-    return Parsed(f"<msqrt>{argument.row}</msqrt>", argument.end, strong=True)
 
 
 def _bracket(tokens: Tokens, k: int, depth: int, closing: str) -> Parsed | None:

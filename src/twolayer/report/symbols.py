@@ -16,7 +16,10 @@ _GREEK |= {name.title(): chr(code).upper() for name, code in _SMALL.items() if n
 # The two weight decays are lambda with an index.
 _GREEK |= {"la": "\u03bb_a", "lw": "\u03bb_w"}
 # Functions whose argument may stand behind a space, and those that need a bracket to be one.
-SPACED = {"log", "exp", "sqrt", "sin", "cos", "sup", "inf", "min", "max", "tanh", "arccos"}
+SPACED = {
+    "log", "log2", "log10", "exp", "sqrt", "sin", "cos", "tan", "sec", "sup", "inf", "min", "max",
+    "tanh", "arccos", "grad",
+}  # fmt: skip
 CALLED = {
     "KL", "Tr", "det", "arcsin", "sign", "sinh", "cosh", "erf", "relu", "dim", "rank", "poly",
     "Var", "Cov", "Ent", "arctan", "softplus", "sigmoid", "vol", "span", "diag",
@@ -25,6 +28,7 @@ RELATIONS = {
     "=": "=", "<=": "≤", ">=": "≥", "<": "<", ">": ">", "!=": "≠", "~": "\u223c", "->": "→",
     "<<": "≪", ">>": "≫", ":=": "≔", "==": "=",
 }  # fmt: skip
+SIGNS = {"grad": "∇"}  # functions that are not set by their names
 LARGE = {"sum": "∑", "prod": "∏"}
 SUMS = {"+": "+", "-": "\u2212", "+-": "±"}
 TYPOGRAPHY = {"<=": "≤", ">=": "≥", "!=": "≠", "+-": "±", "->": "→"}
