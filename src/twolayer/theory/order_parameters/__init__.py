@@ -7,6 +7,7 @@ from twolayer.theory.order_parameters.committee import (
     committee_of,
     generalisation_error,
 )
+from twolayer.theory.order_parameters.equations import OverlapFlow
 from twolayer.theory.order_parameters.integrals import (
     Integrals,
     abs_integrals,
@@ -15,7 +16,6 @@ from twolayer.theory.order_parameters.integrals import (
     square_integrals,
 )
 from twolayer.theory.order_parameters.learning import (
-    OverlapFlow,
     dimensionless_learning,
     online_learning,
     overlap_gradient_flow,

@@ -1,63 +1,18 @@
-"""Equations of motion of the overlaps under stochastic gradient descent and gradient flow."""
+"""Overlaps under stochastic gradient descent in many dimensions, and under gradient flow."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.integrate import LSODA
 
-from twolayer.outcomes import Assumption, Prediction, Status
-from twolayer.theory.order_parameters.committee import Committee, generalisation_error
+from twolayer.theory.order_parameters.committee import Committee
+from twolayer.theory.order_parameters.equations import OverlapFlow, Rates, solve
 from twolayer.theory.order_parameters.integrals import Integrals
 
-_TOLERANCE = 1e-9  # of a step of the stochastic equations
 _FINE = 1e-12  # of a step of gradient flow, whose late times show the smallest angles
-_EXPLODED = 1e8  # a flow whose overlaps grow by this factor will not come back
-_BLIND = 10.0  # an angle is 2 % off at so many roots of the tolerance
-
-
-@dataclass(frozen=True)
-class OverlapFlow:
-    """A solution of the equations of motion.
-
-    Attributes
-    ----------
-    risk
-        ``1/2 E (student - teacher)^2`` without the label noise, over time.
-    Q, R
-        The overlaps at each time, shapes ``[t, m, m]`` and ``[t, m, r]``.
-    student_weights
-        The output weights at each time, shape ``[t, m]``.
-    least_angle
-        The smallest angle, up to sign, between a student neuron and a teacher neuron, at each
-        time.
-    resolved
-        Whether that angle exceeds what overlaps can tell, at each time.
-    """
-
-    risk: Prediction
-    Q: Float[np.ndarray, "t m m"]
-    R: Float[np.ndarray, "t m r"]
-    student_weights: Float[np.ndarray, "t m"]
-    least_angle: Float[np.ndarray, " t"]
-    resolved: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Rates:
-    """The coefficients of the terms of the equations; ``dv/dt`` has `outer` before it."""
-
-    drift: float
-    diffusion: float = 0.0
-    noise: float = 0.0
-    outer: float = 0.0
-    decay: float = 0.0
-    norm: bool = False
-    tolerance: float = _TOLERANCE
 
 
 def online_learning(
@@ -119,14 +74,14 @@ def online_learning(
         learning_rate=learning_rate, second_layer_rate=second_layer_rate,
         weight_decay=weight_decay, noise_std=noise_std,
     )  # fmt: skip
-    rates = _Rates(
+    rates = Rates(
         learning_rate,
         learning_rate**2 if quadratic_term else 0.0,
         learning_rate**2 * noise_std**2,
         second_layer_rate,
         weight_decay,
     )
-    return _solved(committee, integrals, times, rates, "saad1995online; goldt2019dynamics")
+    return solve(committee, integrals, times, rates, "saad1995online; goldt2019dynamics")
 
 
 def dimensionless_learning(
@@ -185,10 +140,10 @@ def dimensionless_learning(
         message += f"Received: {weights.tolist()}."
         raise ValueError(message)
     spread = float(p**2) if diffusive else p**2 * step_ratio
-    rates = _Rates(
+    rates = Rates(
         0.0 if diffusive else p, spread if quadratic_term else 0.0, spread * noise_variance
     )
-    return _solved(committee, integrals, times, rates, "arnaboldi2023from, Theorem 1 with its ODEs")
+    return solve(committee, integrals, times, rates, "arnaboldi2023from, Theorem 1 with its ODEs")
 
 
 def overlap_gradient_flow(
@@ -241,124 +196,9 @@ def overlap_gradient_flow(
         message = "Expected output weights 1 of the norm student. "
         message += f"Received: {np.asarray(committee.student_weights).tolist()}."
         raise ValueError(message)
-    return _solved(
-        committee, integrals, times, _Rates(1.0, norm=norm, tolerance=_FINE), "derived here"
+    return solve(
+        committee, integrals, times, Rates(1.0, norm=norm, tolerance=_FINE), "derived here"
     )
-
-
-def _velocity(committee: Committee, integrals: Integrals, rates: _Rates):
-    """The right-hand side on the packed state (upper triangle of Q, R, v)."""
-    m, r = committee.num_students, committee.num_teachers
-    upper = np.triu_indices(m)
-
-    def velocity(_, state: np.ndarray) -> np.ndarray:
-        Q, R, v = _unpacked(state, m, r)
-        C = np.block([[Q, R], [R.T, committee.T]])
-        signs = np.concatenate([-v, np.asarray(committee.teacher_weights)])
-        moved = integrals.drifts(C, m) @ signs
-        if rates.norm:
-            own = np.maximum(np.diagonal(Q), 1e-300)
-            along = np.diagonal(moved) / own
-            moved = np.sqrt(own)[:, None] * (moved + 3 * along[:, None] * C[:m])
-        else:
-            moved = rates.drift * v[:, None] * moved
-        dQ = moved[:, :m] + moved[:, :m].T - 2 * rates.decay * Q
-        if rates.diffusion:
-            dQ = dQ + rates.diffusion * np.outer(v, v) * integrals.diffusions(C, m, signs)
-        if rates.noise:
-            dQ = dQ + rates.noise * np.outer(v, v) * integrals.slopes(C, m)
-        dv = np.zeros(m)
-        if rates.outer:
-            dv = rates.outer * (integrals.values(C) @ signs)[:m]
-        dv = dv - rates.decay * v
-        return np.concatenate([dQ[upper], (moved[:, m:] - rates.decay * R).ravel(), dv])
-
-    return velocity
-
-
-def _unpacked(state: np.ndarray, m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    size = m * (m + 1) // 2
-    Q = np.zeros((*state.shape[:-1], m, m))
-    i, k = np.triu_indices(m)
-    Q[..., i, k] = Q[..., k, i] = state[..., :size]
-    R = state[..., size : size + m * r].reshape(*state.shape[:-1], m, r)
-    return Q, R, state[..., size + m * r :]
-
-
-def _solved(committee, integrals, times, rates: _Rates, reference: str) -> OverlapFlow:
-    t = _checked_times(times)
-    m, r = committee.num_students, committee.num_teachers
-    start = np.concatenate([
-        committee.Q[np.triu_indices(m)],
-        committee.R.ravel(),
-        np.asarray(committee.student_weights),
-    ])
-    states = _integrated(_velocity(committee, integrals, rates), start, t, rates.tolerance)
-    status: Status = "finished" if np.all(np.isfinite(states)) else "diverged"
-    Q, R, v = _unpacked(states, m, r)
-    risk = np.array([_risk(committee, integrals, *row) for row in zip(Q, R, v, strict=True)])
-    angle = np.array([_least_angle(*row, committee.T) for row in zip(Q, R, strict=True)])
-    least = _BLIND * math.sqrt(rates.tolerance)
-    resolved = angle > least
-    assumption = Assumption(
-        "angles between student and teacher resolved",
-        bool(np.all(resolved)),
-        float(np.nanmin(angle) - least) if np.any(np.isfinite(angle)) else None,
-        f"in radians; below {least:.0e} the overlaps of the solution no longer tell the angle",
-    )
-    kind = "exact" if reference == "derived here" else "asymptotic"  # gradient flow has no limit
-    prediction = Prediction("risk", t, risk, kind, reference, (assumption,), status=status)
-    return OverlapFlow(prediction, Q, R, v, angle, resolved)
-
-
-def _integrated(velocity, start: np.ndarray, times: np.ndarray, rtol: float) -> np.ndarray:
-    """The states at the given times, NaN from the time on at which they leave all bounds."""
-    states = np.full((len(times), len(start)), np.nan)
-    limit = _EXPLODED * max(1.0, float(np.max(np.abs(start))))
-    first = int(times[0] == 0)
-    states[:first] = start
-    if len(times) == first:
-        return states
-    with np.errstate(all="ignore"):
-        solver = LSODA(velocity, 0.0, start, float(times[-1]), rtol=rtol, atol=rtol / 100)
-        seen = first
-        while seen < len(times):
-            solver.step()
-            size = float(np.max(np.abs(solver.y)))
-            if solver.status == "failed" or not size < limit:
-                break
-            reached = int(np.searchsorted(times, solver.t, side="right"))
-            if reached > seen:
-                states[seen:reached] = solver.dense_output()(times[seen:reached]).T
-                seen = reached
-    return states
-
-
-def _risk(committee: Committee, integrals: Integrals, Q, R, v) -> float:
-    if not np.all(np.isfinite(Q)):
-        return math.nan
-    moved = object.__new__(Committee)  # rounding may leave it a little indefinite: not checked
-    for name, value in zip(
-        ("Q", "R", "T", "student_weights", "teacher_weights"),
-        (Q, R, committee.T, v, committee.teacher_weights),
-        strict=True,
-    ):
-        object.__setattr__(moved, name, value)
-    return generalisation_error(moved, integrals)
-
-
-def _least_angle(Q, R, T) -> float:
-    squares = np.outer(np.diagonal(Q), np.diagonal(T))
-    root = np.sqrt(np.maximum(squares - R**2, 0.0))
-    return float(np.min(np.arctan2(root, np.abs(R)))) if np.all(np.isfinite(R)) else math.nan
-
-
-def _checked_times(times) -> np.ndarray:
-    t = np.asarray(times, dtype=np.float64)
-    if t.ndim != 1 or not len(t) or not np.all(np.isfinite(t)) or t[0] < 0 or any(np.diff(t) <= 0):
-        message = f"Expected increasing times from 0 on. Received: {np.asarray(times).tolist()}."
-        raise ValueError(message)
-    return t
 
 
 def _check_rates(**rates: float) -> None:
