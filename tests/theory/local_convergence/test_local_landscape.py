@@ -15,6 +15,8 @@ from twolayer.theory.local_convergence import (
     gradient_constant,
     guaranteed_descent,
     guaranteed_flow,
+    label_moment,
+    log10_batch_size,
     log10_random_width,
     log10_threshold,
     loss,
@@ -23,6 +25,7 @@ from twolayer.theory.local_convergence import (
     merge_loss,
     merge_saddle,
     separation,
+    sufficient_steps,
 )
 
 TEACHER = np.array([[1.0, 0, 0], [0.4, 1.2, 0], [-0.2, 0.1, 0.7]])
@@ -217,6 +220,30 @@ def test_random_initialisation_wants_exponentially_many_students():
     np.testing.assert_allclose(np.diff(widths), np.array([1, 6]) * math.log10(300))
 
 
+def test_sufficient_steps_are_where_the_guarantee_reaches_the_loss():
+    steps = sufficient_steps(TEACHER, loss=1e-3, step_size=0.02)
+    bound = guaranteed_descent(TEACHER, steps=[steps], step_size=0.02, initial_loss=0.1)
+    assert bound.value[0] == pytest.approx(1e-3)
+
+
+def test_batches_grow_with_the_cube_of_the_loss():
+    sizes = [
+        log10_batch_size(c * TEACHER, loss=loss, step_size=0.1)
+        for c, loss in ((1, 1e-2), (1, 1e-3), (10, 1e-2))
+    ]
+    np.testing.assert_allclose(np.diff(sizes)[0], 3)
+    assert sizes[2] - sizes[0] == pytest.approx(5)
+
+
+def test_the_label_moment_by_sampling():
+    x = np.random.default_rng(12).normal(size=(100_000, 3))
+    labels = np.sum(np.abs(x @ TEACHER.T), axis=1)
+    outer = x[:, :, None] * x[:, None, :] - np.eye(3)[None]
+    sample = labels[:, None, None] * outer
+    error = sample.std(axis=0) / math.sqrt(len(x))
+    assert_within_sem(sample.mean(axis=0), error, label_moment(TEACHER))
+
+
 def test_the_residual_of_a_perfect_student_is_zero():
     norms = np.linalg.norm(TEACHER, axis=1)[:, None]
     parts = decompose_residual(-TEACHER / np.sqrt(norms), TEACHER)
@@ -239,6 +266,8 @@ def test_the_residual_of_a_perfect_student_is_zero():
         (lambda: merge_saddle(0.2, num_students=1), "two students"),
         (lambda: merge_loss(0.2, norm=-1.0), "positive norm"),
         (lambda: guaranteed_flow(np.eye(2), times=[0.0], initial_loss=0.0), "positive loss"),
+        (lambda: sufficient_steps(np.eye(2), loss=1.0, step_size=0.0), "step size"),
+        (lambda: log10_batch_size(np.eye(2), loss=0.1, step_size=0.0), "positive loss"),
         (lambda: gradient_constant(np.eye(2), mass=np.nan), "positive mass"),
         (lambda: log10_random_width(np.eye(2), loss=0.1, dim=2, failure=2.0), "between 0 and 1"),
     ],

@@ -70,6 +70,7 @@ def test_students_start_at_the_asked_loss():
         assert loss(W, teacher) == pytest.approx(1e-3, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing():
     """Neurons of output weight 0 neither move nor count, and are taken off again."""
     times, teacher = np.array([0.0, 1.0, 10.0]), np.eye(2)[:1]

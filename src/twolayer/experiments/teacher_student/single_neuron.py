@@ -21,15 +21,15 @@ _SLOPE = 0.15  # a decade of time is no infinite time
     statement="Students of a single ReLU neuron converge like t^-3 as soon as there are two, "
     "exponentially if there is one or all are equal.",
     reference="xu2023over, Theorems 7, 9 and 14",
-    quick={"students": "1,2,5", "dim": 4, "seeds": 2, "horizon": 1e4},
+    quick={"students": "1,2,5", "dim": 4, "seeds": 2},
 )
 def single_neuron(
     *,
     students: str = "1,2,5,10,20",
     dim: int = 10,
-    initial_scale: float = 0.1,
+    initial_scale: float = 0.01,
     angle: float = 0.5,
-    horizon: float = 2e4,
+    horizon: float = 1e5,
     seeds: int = 3,
     seed: int = 0,
     progress: Progress = silent,
@@ -43,7 +43,8 @@ def single_neuron(
     dim
         Input dimension.
     initial_scale
-        Standard deviation of every initial weight; the teacher has length 1.
+        Standard deviation of every initial weight; the teacher has length 1. It must be small:
+        where the students are too long together, some shrink to zero, where the flow ends.
     angle
         Initial angle to the teacher of the two students of the symmetric start.
     horizon
@@ -124,15 +125,17 @@ def _rate_finding(n: int, times: np.ndarray, losses: np.ndarray) -> Finding:
             "negative control of the slopes; 2% is allowed",
             allowed=0.02,
         )
-    fits = [fit_power(times[1:], value[1:]) for value in losses]
+    finished = losses[np.all(np.isfinite(losses), axis=1)]
+    fits = [fit_power(times[1:], value[1:]) for value in finished]
     slope, error = mean_and_error([fit.slope for fit in fits])
-    late = float(np.mean(losses[:, -1]) * times[-1] ** 3)
+    late = float(np.mean(finished[:, -1]) * times[-1] ** 3) if len(finished) else float("nan")
     return judged(
         f"slope, {n} students",
         f"The loss of {n} students falls like t^-3.",
-        (-3.0, slope, float(np.hypot(error, np.mean([f.error for f in fits])))),
+        (-3.0, slope, float(np.hypot(error, np.mean([f.error for f in fits]) if fits else 0.0))),
         "xu2023over, Theorems 9 and 14",
-        f"last decade of time; L t^3 is {late:.3g} at its end",
+        f"last decade of time; L t^3 is {late:.3g} at its end; {len(finished)} of {len(losses)} runs, "
+        "the rest ended where a student had shrunk to zero",
         allowed=_SLOPE,
     )
 

@@ -38,8 +38,8 @@ from twolayer.theory.local_convergence.guarantees import (
     gradient_constant,
     guaranteed_descent,
     guaranteed_flow,
-    log10_random_width,
     log10_threshold,
+    sufficient_steps,
 )
 from twolayer.theory.local_convergence.matching import Matching, match_neurons, match_one_to_one
 from twolayer.theory.local_convergence.merge import MergeSaddle, merge_loss, merge_saddle
@@ -53,6 +53,11 @@ from twolayer.theory.local_convergence.single_neuron import (
     slow_start,
     transverse_parts,
     transverse_spread,
+)
+from twolayer.theory.local_convergence.starts import (
+    label_moment,
+    log10_batch_size,
+    log10_random_width,
 )
 from twolayer.theory.local_convergence.symmetric import (
     balanced_pair_loss,
@@ -91,8 +96,10 @@ __all__ = [
     "guaranteed_descent",
     "guaranteed_flow",
     "hermite_coefficient",
+    "label_moment",
     "least_flatness",
     "least_flatness_of_pair",
+    "log10_batch_size",
     "log10_initial_scale",
     "log10_random_width",
     "log10_threshold",
@@ -113,6 +120,7 @@ __all__ = [
     "sign_covariance",
     "sign_free_angles",
     "slow_start",
+    "sufficient_steps",
     "symmetric_pair_constant",
     "symmetric_pair_flow",
     "transverse_parts",

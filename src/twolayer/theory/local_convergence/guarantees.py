@@ -174,45 +174,26 @@ def guaranteed_descent(
     )
 
 
-def log10_random_width(
-    teacher: Float[np.ndarray, "r d"], *, loss: float, dim: int, failure: float = 0.1
-) -> float:
-    r"""log10 of the students that initialisation wants to reach a loss (Theorem 6).
+def sufficient_steps(teacher: Float[np.ndarray, "r d"], *, loss: float, step_size: float) -> float:
+    r"""``T = 4 / (L eta kappa^2)``: after so many steps gradient descent is below the loss L.
 
-    .. math:: (r w_{\max} / \sqrt{L})^D\, r \log(1 / \text{failure})
-
-    with D the dimension for Algorithm 1, and r for Algorithm 2 (zhou2021local); the hidden
-    constant taken as 1.
-
-    Parameters
-    ----------
-    teacher
-        Teacher neurons.
-    loss
-        The initial loss asked for.
-    dim
-        D.
-    failure
-        The probability allowed to fail.
+    Theorem 5 of zhou2021local, ``O(r w_max / (L eta))``, with the kappa of `gradient_constant`.
 
     Raises
     ------
     ValueError
-        If the loss is not positive or `failure` no probability.
+        If the loss or the step size is not positive.
 
     Examples
     --------
-    >>> width = log10_random_width(np.eye(2), loss=1e-2, dim=2, failure=np.exp(-1))
-    >>> round(10**width, 6)
-    800.0
+    >>> round(sufficient_steps(np.eye(2), loss=0.01, step_size=0.1))
+    48000
     """
     _check_loss(loss)
-    if not 0 < failure < 1:
-        message = f"Expected a probability between 0 and 1. Received: {failure!r}."
+    if not 0 < step_size < math.inf:
+        message = f"Expected a positive step size. Received: {step_size!r}."
         raise ValueError(message)
-    V = checked_teacher(teacher)
-    scale = len(V) * float(np.max(np.linalg.norm(V, axis=1))) / math.sqrt(loss)
-    return dim * math.log10(scale) + math.log10(len(V) * math.log(1 / failure))
+    return 4 / (loss * step_size * gradient_constant(teacher) ** 2)
 
 
 def _check_loss(value: float) -> None:
