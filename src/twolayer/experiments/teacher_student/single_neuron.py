@@ -134,8 +134,8 @@ def _rate_finding(n: int, times: np.ndarray, losses: np.ndarray) -> Finding:
         f"The loss of {n} students falls like t^-3.",
         (-3.0, slope, float(np.hypot(error, np.mean([f.error for f in fits]) if fits else 0.0))),
         "xu2023over, Theorems 9 and 14",
-        f"last decade of time; L t^3 is {late:.3g} at its end; {len(finished)} of {len(losses)} runs, "
-        "the rest ended where a student had shrunk to zero",
+        f"last decade of time; L t^3 is {late:.3g} at its end; {len(finished)} of {len(losses)} "
+        "runs, the rest ended where a student had shrunk to zero",
         allowed=_SLOPE,
     )
 
