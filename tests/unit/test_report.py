@@ -125,6 +125,16 @@ def test_plotly_takes_the_figures():
     assert diagram.rows[1] == (1.0, 4.0, 5.0, 1e-7)
 
 
+def test_a_single_name_is_told_apart_by_what_drew_it():
+    """Where all curves have one name, the legend says which is theory and which training."""
+    result = example()
+    alone = dataclasses.replace(result, predictions=result.predictions[:1], diagrams=())
+    legend = [t["name"] for t in panels(alone)[0].figure["data"] if t.get("showlegend", True)]
+    assert legend == ["training (1 seeds did not finish)", "theory, exact"]
+    legend = [t["name"] for t in panels(result)[0].figure["data"] if t.get("showlegend", True)]
+    assert legend == ["loss (1 seeds did not finish)", "floor"]
+
+
 def test_findings_alone_are_drawn_and_empty_results_have_no_figure():
     """A result of numbers shows them side by side; one of words, or of nothing, has no figure."""
     result = dataclasses.replace(

@@ -21,6 +21,7 @@ from twolayer.results import Result
 _POINTS = 250  # of a curve that are drawn
 _ROWS = 20  # of a curve in the table beside the figure
 _DIGITS = 5
+_KINDS = {"exact": "exact", "asymptotic": "limit", "upper": "upper bound", "lower": "lower bound"}
 _HOVER = "%{fullData.name}<br>%{x:.4g}: %{y:.4g}<extra></extra>"
 
 
@@ -90,21 +91,25 @@ def _curves(result: Result) -> Panel:
     traces: list[dict[str, Any]] = []
     rows: list[tuple[str | float | None, ...]] = []
     shown: set[str] = set()
+    alone = len(colour) == 1  # one name for everything would say nothing
     for trajectory in result.trajectories:
-        name = _with_losses(trajectory)
+        name = _with_losses("training" if alone else trajectory.name, trajectory)
         mean, error = _over_seeds(trajectory)
         traces += _band(trajectory.time, mean, error, colour[trajectory.name], positive=wide)
         traces.append(
             _line(trajectory.time, mean, name, colour[trajectory.name])
-            | {"mode": "markers", "legendgroup": _plain(trajectory.name)}
+            | {"mode": "markers", "legendgroup": "" if alone else _plain(trajectory.name)}
         )
-        rows += _numbers(f"{name}, training", trajectory.time, mean, error)
+        rows += _numbers(f"{trajectory.name}, training", trajectory.time, mean, error)
         shown.add(trajectory.name)
     for prediction in result.predictions:
         band, value = prediction.error, np.asarray(prediction.value)
         if band is not None:
             traces += _band(prediction.grid, value, band, colour[prediction.name], positive=wide)
-        traces.append(_predicted(prediction, colour[prediction.name], prediction.name in shown))
+        trace = _predicted(prediction, colour[prediction.name])
+        if alone:
+            trace |= {"name": f"theory, {_KINDS[prediction.kind]}", "legendgroup": ""}
+        traces.append(trace | {"showlegend": alone or prediction.name not in shown})
         rows += _numbers(f"{prediction.name}, {prediction.kind}", prediction.grid, value, band)
         shown.add(prediction.name)
     label, grid = value_label(result), curves[0].grid_name
@@ -121,17 +126,17 @@ def _curves(result: Result) -> Panel:
     return Panel(title, description, {"data": traces, "layout": layout}, headings, tuple(rows))
 
 
-def _predicted(prediction: Prediction, colour: str, shown: bool) -> dict[str, Any]:
+def _predicted(prediction: Prediction, colour: str) -> dict[str, Any]:
     single = len(prediction.grid) == 1
     dash = "dash" if DASHES[prediction.kind] == "--" else "solid"
     trace = _line(prediction.grid, prediction.value, prediction.name, colour)
     trace |= {"mode": "markers" if single else "lines", "line": {"color": colour, "dash": dash}}
-    return trace | {"showlegend": not shown, "legendgroup": _plain(prediction.name)}
+    return trace | {"legendgroup": _plain(prediction.name)}
 
 
-def _with_losses(trajectory: Trajectory) -> str:
+def _with_losses(name: str, trajectory: Trajectory) -> str:
     lost = sum(status != "finished" for status in trajectory.status)
-    return trajectory.name + (f" ({lost} seeds did not finish)" if lost else "")
+    return name + (f" ({lost} seeds did not finish)" if lost else "")
 
 
 def _over_seeds(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray | None]:

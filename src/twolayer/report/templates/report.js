@@ -9,6 +9,8 @@
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   function layoutOf(figure) {
+    const longest = Math.max(0, ...figure.data.filter((trace) => trace.showlegend !== false).map((trace) => (trace.name || "").length));
+    const below = narrow.matches || longest > 32;
     const axis = (own) => ({ gridcolor: colour("--grid"), zerolinecolor: colour("--line"), linecolor: colour("--line"), ...own });
     return {
       height: 400,
@@ -19,7 +21,7 @@
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: colour("--ink"), family: "system-ui, sans-serif", size: 12 },
-      legend: narrow.matches ? { orientation: "h", y: -0.25 } : { x: 1.01, y: 1 },
+      legend: below ? { orientation: "h", y: -0.2, yanchor: "top" } : { x: 1.01, y: 1 },
       hoverlabel: { namelength: -1 },
     };
   }
