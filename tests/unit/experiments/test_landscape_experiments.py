@@ -65,6 +65,15 @@ def test_verdicts_on_families():
     assert spurious_minima._split_finding(ends).verdict == "disagrees"
 
 
+def test_published_means_are_recognised():
+    """Ends of the one family that k = 7 has; a student elsewhere has other means."""
+    ends = case(12, 200, k=7, n=7)
+    assert [f.verdict for f in spurious_minima._mean_findings(ends)] == ["agrees"] * 2
+    shifted = [dataclasses.replace(p, loss=1.01 * p.loss) for p in ends.points]
+    ends = dataclasses.replace(ends, points=shifted)
+    assert [f.verdict for f in spurious_minima._mean_findings(ends)] == ["disagrees", "agrees"]
+
+
 def test_the_control_needs_one_more_neuron_to_matter():
     cases = [case(66, 300), case(0, 300, n=10), case(60, 300, n=10), case(0, 300, k=6, n=7)]
     verdicts = [finding.verdict for finding in spurious_minima._controls(cases)]

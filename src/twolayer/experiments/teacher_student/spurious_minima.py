@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
     from twolayer.theory.landscape import CriticalPoint, Group
 
+_FEWEST = 10  # bad runs for a mean with an error bar
 _RARE = 0.0027  # a p-value below it: three standard deviations, two-sided
 _DIGITS = 1e-6
 _SOFT = 0.01  # six digits of an eigenvalue are relative to this where it is smaller
 _BAD = 1e-3  # the threshold of safran2018spurious
 _MOST_CLASSES = 3
+_PRINTED = 5e-5  # published means have four decimals
 _LOOKS = (1e-4, 1e-6, 1e-8, 1e-11)  # gradient norms: at each, good runs are taken out
 _WIDEST = 0.15  # of a three-sigma interval of our share that still tells something
 _CONTROL_SHARE = 0.1  # a control needs a share that one more neuron visibly takes away
@@ -158,6 +160,8 @@ def _runs(k: int, n: int, runs: int, step: float, seed: int) -> _Case:
 
 def _findings(case: _Case) -> Iterator[Finding]:
     yield _count_finding(case)
+    if case.n == case.k and case.bad >= _FEWEST:
+        yield from _mean_findings(case)
     if case.groups and case.n == case.k:
         yield _family_finding(case)
         yield _split_finding(case)
@@ -202,6 +206,32 @@ def _count_finding(case: _Case) -> Finding:
         reference.source,
         note,
     )
+
+
+def _mean_findings(case: _Case) -> Iterator[Finding]:
+    """Mean loss and eigenvalue of the bad runs: they weigh the families by their frequency."""
+    import numpy as np
+
+    from twolayer.theory.landscape import published_counts, published_means
+
+    means, older = published_means(case.k), published_counts(case.k, case.n)[-1]
+    assert means is not None  # published for each k that the options allow
+    ours = np.array([[point.loss, point.least_eigenvalue] for point in case.points])
+    deviation = np.std(ours, axis=0, ddof=1)
+    # our deviation stands for theirs, which was not published
+    errors = deviation * np.sqrt(1 / case.bad + 1 / older.bad) + _PRINTED
+    for j, what in enumerate(("loss", "least eigenvalue")):
+        gap = abs(float(np.mean(ours[:, j])) - means[j])
+        yield Finding(
+            f"mean {what}, {case.name}",
+            f"The bad runs of {case.n} neurons have the published mean {what}.",
+            means[j],
+            float(np.mean(ours[:, j])),
+            float(errors[j]),
+            "agrees" if gap < 3 * errors[j] else "disagrees",
+            older.source,
+            f"{case.bad} bad runs against {older.bad}; gap of {gap / errors[j]:.1f} errors",
+        )
 
 
 def _family_finding(case: _Case) -> Finding:

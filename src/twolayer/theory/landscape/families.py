@@ -65,7 +65,7 @@ def family(sizes: Sequence[int], *, mirror: Mirror = "all") -> Family:
     classes, which the gradient flow keeps; there a trust region method and Newton's method with
     the exact Hessian find the critical point. With three classes the first two are reflected as
     one, and the search starts off the point that treats them alike, along the direction of least
-    curvature. Derived here; for k up to 20 it gives every minimum that safran2021effects found.
+    curvature. Derived here; for k up to 22 it gives every minimum that safran2021effects found.
 
     Parameters
     ----------
@@ -105,7 +105,9 @@ def family(sizes: Sequence[int], *, mirror: Mirror = "all") -> Family:
 
 
 def families(k: int) -> tuple[Family, ...]:
-    """All spurious minima of two classes for k neurons and teachers, by loss.
+    """The spurious minima of two classes that reflections lead to, by loss.
+
+    For k neurons on k orthonormal teachers; nothing proves that there are no others.
 
     Parameters
     ----------

@@ -47,7 +47,8 @@ def symmetry_class(
 
     Two neurons stay in one class while, for each class of teachers, they hold the same multiset
     of overlaps with it; teachers likewise; and so on until no class splits (colour refinement).
-    Two points with the same orbits under permutations of rows and columns get the same answer.
+    A class is a union of orbits under the permutations of rows and columns that keep the matrix,
+    in practice one orbit; permuting rows and columns does not change the sizes.
     Classes are sorted by the overlap of their neurons with their own teachers, least first.
 
     Parameters
