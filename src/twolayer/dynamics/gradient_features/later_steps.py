@@ -97,7 +97,7 @@ def batch_features(
     network: TwoLayerNetwork, x: Float[Array | np.ndarray, "n d"]
 ) -> Float[Array, "n m"]:
     """The scaled neurons ``scale * s(w_i . x + b_i)`` at each input."""
-    z = x @ network.W.T
+    z = jnp.asarray(x) @ network.W.T
     if network.b is not None:
         z = z + network.b[None]
     return network.scale.astype(x.dtype) * network.activation(z)

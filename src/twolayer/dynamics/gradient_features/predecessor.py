@@ -14,7 +14,7 @@ from jaxtyping import Float, PRNGKeyArray
 
 from twolayer.activations import FunctionActivation, relu
 from twolayer.activations.facts import Facts
-from twolayer.dynamics.base import cast, with_parameters
+from twolayer.dynamics.base import with_parameters
 from twolayer.dynamics.gradient_features.later_steps import batch_outputs, train_top_layer
 from twolayer.dynamics.gradient_features.train import draw_samples
 from twolayer.dynamics.simulate import Progress, seed_keys
@@ -196,7 +196,7 @@ def _labelled(task, count, key):
             raise ValueError(message)
         x, y = task.x[:count], task.y[:count]
     else:
-        x, y = draw_samples(cast(task, jnp.float32), count, key=key)
+        x, y = draw_samples(task, count, key=key)
     return np.asarray(x, np.float32), np.asarray(binary_labels(y), np.float32)
 
 

@@ -135,12 +135,11 @@ def sampled(task: Any, count: int, num_test: int, *, key: Any) -> tuple[Dataset,
     """Training and test samples of a task."""
     import numpy as np
 
-    from twolayer.dynamics.base import cast
     from twolayer.dynamics.gradient_features import draw_samples
     from twolayer.tasks import Dataset
 
-    drawn = draw_samples(cast(task, np.float32), count + num_test, key=key)
-    x, y = (np.asarray(part) for part in drawn)
+    drawn = draw_samples(task, count + num_test, key=key)
+    x, y = (np.asarray(part, np.float32) for part in drawn)
     return Dataset(x[:count], y[:count]), Dataset(x[count:], y[count:])  # type: ignore[arg-type]
 
 
