@@ -13,6 +13,7 @@ _CANDIDATES = 4096  # rows tried as centres of a cone
 _NEAR = 2**27  # entries of the table of who is near whom
 _RECENTRED = 5
 _POWER_STEPS = 3
+_FULL = 0.9  # of the members of the cone before
 
 
 @dataclass(frozen=True)
@@ -313,7 +314,7 @@ def _cover(
 def _recentred(
     units: np.ndarray, left: np.ndarray, start: np.ndarray, gamma: float
 ) -> tuple[np.ndarray, Bool[np.ndarray, " n"]]:
-    """The fullest of some cones, each about the leading direction of the one before."""
+    """The last of some cones, each about the leading direction of the one before, if still full."""
     # Centres that the start's cone leads to, and what is in their cones, are within three angles.
     wide = np.cos(min(3 * np.arccos(1 - gamma), np.pi / 2))
     local = np.flatnonzero((np.abs(units @ start) >= np.float32(wide)) & left)
@@ -321,7 +322,8 @@ def _recentred(
     centre, best, members = start, start, np.zeros(len(local), dtype=bool)
     for _ in range(_RECENTRED + 1):
         inside = _inside(own @ centre, gamma)
-        if inside.sum() >= members.sum():  # of equally full cones the later is the better centred
+        # The fullest cone may owe that to strays on one side: the better centred one is taken.
+        if inside.sum() >= _FULL * members.sum():
             best, members = centre, inside
         cone = own[inside]
         for _ in range(_POWER_STEPS):
