@@ -216,7 +216,8 @@ def top_layer_bound(
         message = f"Expected at least one step. Received: {steps!r}."
         raise ValueError(message)
     n = len(h)
-    smoothness = curvature * float(np.linalg.norm(h, 2)) ** 2 / n
+    gram = h.T @ h if h.shape[1] <= n else h @ h.T
+    smoothness = curvature * float(np.linalg.eigvalsh(gram)[-1]) / n
     away = float(np.linalg.norm(comparison - start))
     radius = away + float(np.linalg.norm(comparison))
     size = math.sqrt(float(np.mean(np.sum(h**2, axis=1))) / n)
