@@ -272,8 +272,8 @@ def _training(
         ),
         Finding(
             "the longer, the more neurons",
-            "The network that sets the bound after long training has more neurons than the one that "
-            "sets it after short training.",
+            "The network that sets the bound after long training has more neurons than the one "
+            "that sets it after short training.",
             "growing",
             f"from {first} to {last} neurons",
             0.0,
