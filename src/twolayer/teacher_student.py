@@ -17,6 +17,9 @@ from twolayer.pair_kernels import PairKernel, relu_pairs
 
 Student = Literal["plain", "norm"]
 
+# Forces are computed for so many students at a time, whose pairs fit into the cache: for 2000
+# students that measured three times as fast as all pairs at once.
+_BLOCK = 128
 _PARALLEL = 1e-9  # radians: teachers closer than this are one teacher
 
 
@@ -180,7 +183,14 @@ class TeacherStudent(eqx.Module):
         """The gradient in the neurons' vectors u."""
         neurons = jnp.concatenate([U, self.teacher])
         c = jnp.concatenate([a, -self.teacher_weights])
-        return self.pairs.pull(U, neurons, a[:, None] * c[None, :])
+        if U.shape[0] <= _BLOCK:
+            return self.pairs.pull(U, neurons, a[:, None] * c[None, :])
+
+        def force(student: tuple[Array, Array]) -> Array:
+            u, weight = student
+            return self.pairs.pull(u[None], neurons, weight * c[None])[0]
+
+        return jax.lax.map(force, (U, a), batch_size=_BLOCK)
 
     def _kinked_hessian(self, U: Array, a: Array) -> Array:
         """Second derivatives in the neurons' vectors, ``[i, j, p, q]``."""

@@ -160,3 +160,13 @@ def test_bad_students():
         problem(jnp.ones((2, 2)), jnp.ones(3))
     with pytest.raises(ValueError, match="student"):
         TeacherStudent(np.eye(2), student="other")
+
+
+def test_wide_students_are_pulled_block_by_block():
+    """Three hundred students, more than a block: the same forces as from all pairs at once."""
+    generator = np.random.default_rng(9)
+    W, a = generator.normal(size=(300, 3)), generator.normal(size=300)
+    problem = PROBLEMS["relu"]
+    neurons, c = np.concatenate([W, TEACHER]), np.concatenate([a, -B])
+    expected = problem.pairs.pull(W, neurons, jnp.asarray(a[:, None] * c))
+    np.testing.assert_allclose(problem.gradient(W, a), expected, atol=1e-10)
