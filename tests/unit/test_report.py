@@ -4,15 +4,18 @@ import dataclasses
 import json
 import math
 import re
+import subprocess
+import sysconfig
 import time
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
 from report_results import EVIL, TIMES, example
-from twolayer.outcomes import Finding, Prediction
+from twolayer.outcomes import Finding, Prediction, Trajectory
 from twolayer.report.axes import is_wide, value_label
 from twolayer.report.figures import figure
 from twolayer.report.html import gather, page, write_report
@@ -231,6 +234,52 @@ def test_files_and_folders_are_gathered(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="holds none"):
         gather([tmp_path / "empty"])
+
+
+def test_one_broken_result_costs_no_report(tmp_path):
+    """Curves that do not fit together leave a remark; files that are no result leave a sentence."""
+    result = example()
+    broken = dataclasses.replace(result.predictions[0], value=np.zeros(2))
+    html = page([dataclasses.replace(result, predictions=(broken,)), result])
+    assert html.count("The figures cannot be drawn") == 1
+    assert html.count('class="plot"') == 3
+    path = save(result, tmp_path)
+    for wrong in ('{"format": 1}', path.read_text().replace('"first"', "1"), "[1]"):
+        path.write_text(wrong)
+        with pytest.raises(ValueError, match="Expected a result"):
+            gather([path])
+
+
+def test_empty_and_diverged_curves_are_shown():
+    """No observation, or no seed that finished, is no error."""
+    empty = Trajectory("loss", TIMES[:0], np.empty((2, 0)), ("stopped",) * 2)
+    lost = Trajectory("loss", TIMES, np.full((2, 9), np.nan), ("diverged",) * 2)
+    for trajectory in (empty, lost):
+        [panel] = panels(Result(trajectories=(trajectory,)))
+        go.Figure(panel.figure)
+        assert not any(panel.figure["data"][0]["y"])
+        assert "2 seeds did not finish" in panel.figure["data"][0]["name"]
+
+
+def test_the_command_writes_the_page(tmp_path):
+    """``twolayer report`` takes files and folders; wrong use is one sentence with status 2."""
+    path = save(example(), tmp_path)
+    command = str(Path(sysconfig.get_path("scripts")) / "twolayer")
+
+    def twolayer(*arguments):
+        return subprocess.run(
+            [command, "report", *map(str, arguments)], capture_output=True, text=True, check=False
+        )
+
+    assert twolayer(tmp_path).returncode == 0
+    assert (tmp_path / "report.html").stat().st_size > 1e6
+    assert twolayer(path, "--out", tmp_path / "folder" / "page.html").returncode == 0
+    assert "mean-field-flow" in (tmp_path / "folder" / "page.html").read_text(encoding="utf-8")
+    for wrong in ((tmp_path / "none",), (path, "--out", tmp_path)):
+        run = twolayer(*wrong)
+        assert run.returncode == 2
+        assert run.stderr.startswith("Error: Expected")
+        assert "Traceback" not in run.stderr
 
 
 def test_a_hundred_results_are_quick_and_small():

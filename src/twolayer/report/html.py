@@ -87,7 +87,7 @@ def gather(paths: Iterable[str | Path]) -> tuple[list[Result], list[dict[str, An
     failed: list[dict[str, Any]] = []
     for path in map(Path, paths):
         if path.is_file():
-            results.append(load(path))
+            results.append(_read(path))
             continue
         if not path.is_dir():
             message = f"Expected results: JSON files or folders with them. Received: {path}, "
@@ -135,7 +135,7 @@ def page(results: Sequence[Result], failed: Sequence[dict[str, Any]] = ()) -> st
                 "articles": own,
                 "counts": counts,
                 "total": sum(counts.values()),
-                "seconds": number(sum(article["seconds"] or 0 for article in own)),
+                "seconds": number(sum(article["seconds"] for article in own)),
             })
     environment = Environment(
         loader=FunctionLoader(_template),
@@ -153,7 +153,7 @@ def page(results: Sequence[Result], failed: Sequence[dict[str, Any]] = ()) -> st
         groups=groups,
         counts=counts,
         total=sum(counts.values()),
-        seconds=number(sum(article["seconds"] or 0 for article in articles)),
+        seconds=number(sum(article["seconds"] for article in articles)),
         verdicts=VERDICTS,
         style=_template("report.css"),
         scripts=scripts,
@@ -168,6 +168,7 @@ def _article(result: Result) -> dict[str, Any]:
     known = EXPERIMENTS.get(result.experiment)
     paper = known.paper if known else "other"
     seconds = result.provenance.get("seconds")
+    drawn, problem = _panels(result)
     references = [result.reference, *(p.reference for p in result.predictions)]
     references += [finding.reference for finding in result.findings]
     return {
@@ -179,12 +180,13 @@ def _article(result: Result) -> dict[str, Any]:
         "claims": [_claim(finding) for finding in result.findings],
         "assumptions": _assumptions(result),
         "comparisons": result.comparisons,
-        "panels": [_panel(panel) for panel in panels(result)],
+        "panels": drawn,
+        "problem": problem,
         "command": command(result),
         "provenance": _provenance(result.provenance),
         "bibtex": "\n\n".join(cited(" ".join(references)).values()),
         "details": _details(result.details),
-        "seconds": seconds,
+        "seconds": seconds if isinstance(seconds, (int, float)) else 0.0,
         "counts": {v: sum(f.verdict == v for f in result.findings) for v in VERDICTS},
     }
 
@@ -250,7 +252,7 @@ def _assumptions(result: Result) -> list[dict[str, Any]]:
             key = (assumption.name, assumption.holds, margin, assumption.detail)
             row = {
                 "name": assumption.name,
-                "holds": _HOLDS[assumption.holds],
+                "holds": _HOLDS[assumption.holds if isinstance(assumption.holds, bool) else None],
                 "margin": margin,
                 "detail": assumption.detail,
                 "predictions": [],
@@ -261,15 +263,23 @@ def _assumptions(result: Result) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _panel(panel: Any) -> dict[str, Any]:
-    rows = [[number(value) for value in row] for row in panel.rows]
-    return {
-        "title": panel.title,
-        "description": panel.description,
-        "figure": panel.figure,
-        "headings": panel.headings,
-        "rows": rows,
-    }
+def _panels(result: Result) -> tuple[list[dict[str, Any]], str]:
+    """The figures, or why there are none: one result must not cost the whole report."""
+    try:
+        found = panels(result)
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        return [], f"The figures cannot be drawn: {error}"
+    shown = [
+        {
+            "title": panel.title,
+            "description": panel.description,
+            "figure": panel.figure,
+            "headings": panel.headings,
+            "rows": [[number(value) for value in row] for row in panel.rows],
+        }
+        for panel in found
+    ]
+    return shown, ""
 
 
 def _provenance(provenance: dict[str, Any]) -> list[tuple[str, str]]:
@@ -348,8 +358,23 @@ def _failures(path: Path) -> list[dict[str, Any]]:
         return []
 
 
+def _read(path: Path) -> Result:
+    """A result whose texts are texts."""
+    message = f"Expected a result that twolayer saved. Received: {path}, which is not one."
+    try:
+        result = load(path)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(message) from error
+    texts = [result.experiment, result.statement, result.reference]
+    for finding in result.findings:
+        texts += [finding.name, finding.statement, finding.reference, finding.note]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(message)
+    return result
+
+
 def _loaded(path: Path) -> Result | None:
     try:
-        return load(path)
+        return _read(path)
     except ValueError:
         return None

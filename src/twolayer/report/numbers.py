@@ -31,7 +31,7 @@ def number(value: Any, digits: int = 4) -> str:
     """
     if isinstance(value, str):
         return value
-    if value is None or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
         return _NOTHING
     text = f"{value:.{digits}g}"
     if "e" not in text:
