@@ -135,7 +135,7 @@ def page(results: Sequence[Result], failed: Sequence[dict[str, Any]] = ()) -> st
                 "articles": own,
                 "counts": counts,
                 "total": sum(counts.values()),
-                "seconds": number(sum(article["seconds"] for article in own)),
+                "seconds": number(sum(article["seconds"] for article in own), 3),
             })
     environment = Environment(
         loader=FunctionLoader(_template),
@@ -153,7 +153,7 @@ def page(results: Sequence[Result], failed: Sequence[dict[str, Any]] = ()) -> st
         groups=groups,
         counts=counts,
         total=sum(counts.values()),
-        seconds=number(sum(article["seconds"] for article in articles)),
+        seconds=number(sum(article["seconds"] for article in articles), 3),
         verdicts=VERDICTS,
         style=_template("report.css"),
         scripts=scripts,
