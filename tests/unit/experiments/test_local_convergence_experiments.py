@@ -61,6 +61,19 @@ def test_slopes_of_other_powers_disagree():
     )
 
 
+def test_runs_that_end_early_fail():
+    """NaN curves become a verdict, not an error."""
+    times = np.concatenate([[0.0], np.geomspace(0.1, 1e4, 48)])
+    teacher, lost = np.eye(3)[:2], np.full((2, 49), np.nan)
+    for multiple in (1, 2):
+        found = local_convergence._rate_finding(multiple, times, lost, teacher)
+        assert found.verdict == "failed"
+    for n in (1, 2):
+        assert single_neuron._rate_finding(n, times, lost).verdict == "failed"
+    kept = {2: 1 / (1 + np.stack([times, times])) ** 3, 4: lost}
+    assert local_convergence._no_width_finding(times, kept).verdict == "failed"
+
+
 def test_students_start_at_the_asked_loss():
     teacher = np.array([[1.0, 0, 0], [0.3, 2, 0]])
     for multiple in (1, 3):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from twolayer.experiments.options import Stage, at_least, positive
 from twolayer.experiments.registry import Progress, experiment, silent
-from twolayer.experiments.teacher_student.late import judged, padded_flow
+from twolayer.experiments.teacher_student.late import judged, late_slope, padded_flow
 from twolayer.outcomes import Finding, Prediction, Trajectory
 from twolayer.results import Result
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from twolayer.dynamics.teacher_student import StudentPath
 
 _LEVELS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+_TILT = 0.3
 _CONSTANT = 3e-3  # of a late constant: what the finite time leaves
 
 
@@ -144,7 +145,6 @@ def _pair(times: np.ndarray, angle: float) -> tuple[list[Finding], Prediction, T
 
     from twolayer.theory.local_convergence import (
         GENERIC_EXPONENT,
-        fit_power,
         symmetric_pair_constant,
         symmetric_pair_flow,
     )
@@ -153,7 +153,7 @@ def _pair(times: np.ndarray, angle: float) -> tuple[list[Finding], Prediction, T
     path, losses = _flow(W, times)
     exact, _ = symmetric_pair_flow(times, angle=angle)
     late = losses < 1e-3 * losses[0]
-    gradient = fit_power(losses[late], path.gradient_norms[late], decades=3)
+    gradient = late_slope(losses[late], path.gradient_norms[late], decades=3)
     ratio = path.gradient_norms[-1] / losses[-1] ** (2 / 3)
     findings = [
         *_late_findings(
@@ -162,7 +162,7 @@ def _pair(times: np.ndarray, angle: float) -> tuple[list[Finding], Prediction, T
         judged(
             "generic exponent",
             "Along a flow on which students turn to a teacher the gradient is c L^(2/3).",
-            (GENERIC_EXPONENT, gradient.slope, gradient.error),
+            (GENERIC_EXPONENT, *gradient),
             "conjectured here",
             "last three decades of the loss",
             allowed=0.005,
@@ -193,6 +193,17 @@ def _orthogonal(times: np.ndarray, mass: float) -> tuple[list[Finding], Predicti
     findings = _late_findings(
         "an orthogonal student", times, losses, exact, 2, orthogonal_student_constant()
     )
+    turned = np.array([[1.0, 0.0], np.sqrt(mass) * np.array([np.sin(_TILT), np.cos(_TILT)])])
+    findings.append(
+        judged(
+            "slope, a tilted student",
+            f"A student {_TILT} off the right angle turns to the teacher: t^-3 again.",
+            (-3.0, *late_slope(times[1:], _flow(turned, times)[1][1:])),
+            "conjectured here",
+            "negative control of the orthogonal student's t^-2",
+            allowed=0.15,
+        )
+    )
     return findings, exact, _trajectory("an orthogonal student", times, losses, path)
 
 
@@ -214,26 +225,23 @@ def _late_findings(
     """The whole curve against the exact one, its last slope, and its late constant."""
     import numpy as np
 
-    from twolayer.theory.local_convergence import fit_late_constant, fit_power
+    from twolayer.theory.local_convergence import fit_late_constant
 
-    fit = fit_power(times[1:], losses[1:])
     late, error = fit_late_constant(times[1:], losses[1:], power=power)
     apart = float(np.max(np.abs(losses / exact.value - 1)))
     return [
-        Finding(
+        judged(
             f"curve, {name}",
             f"The loss of {name} follows the exact curve of the flow in two numbers.",
-            0.0,
-            apart,
-            1e-5,
-            "agrees" if apart <= 1e-5 else "disagrees",
+            (0.0, apart, 0.0),
             "derived here",
             f"largest relative difference; the loss falls to {losses[-1]:.1e}",
+            allowed=1e-5,
         ),
         judged(
             f"slope, {name}",
             f"The loss of {name} falls like t^-{power}.",
-            (-float(power), fit.slope, fit.error),
+            (-float(power), *late_slope(times[1:], losses[1:])),
             "derived here",
             "last decade of time",
             allowed=0.05,

@@ -90,3 +90,17 @@ def mean_and_error(values: list[float]) -> tuple[float, float]:
         return float("nan"), 0.0
     error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
     return float(np.mean(values)), float(error)
+
+
+def late_slope(
+    grid: np.ndarray, values: np.ndarray, *, decades: float = 1.0
+) -> tuple[float, float]:
+    """The slope of the last decades in logarithms and its error; NaN for a run that ended early."""
+    import numpy as np
+
+    from twolayer.theory.local_convergence import fit_power
+
+    if not (np.all(np.isfinite(values)) and len(values)):
+        return float("nan"), 0.0
+    fit = fit_power(grid, values, decades=decades)
+    return fit.slope, fit.error

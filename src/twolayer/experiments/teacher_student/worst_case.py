@@ -14,7 +14,10 @@ _TIGHT = 1e-6  # of log L: a point that misses its level by more is not used
 
 
 class WorstCase(NamedTuple):
-    """The least ``|grad L| / L^{3/4}`` found at each loss, and the student at the smallest."""
+    """The least ``|grad L| / L^{3/4}`` found at each loss, and the student at the smallest.
+
+    NaN at a loss that no search held.
+    """
 
     levels: np.ndarray
     constants: np.ndarray
@@ -64,7 +67,8 @@ def least_gradients(
             key=lambda pair: pair[0],
         )
         constants.append(found[0][0] if found else np.nan)
-    return WorstCase(np.asarray(levels), np.asarray(constants), found[0][1])
+    student = found[0][1] if found else np.full((width, teacher.shape[1]), np.nan)
+    return WorstCase(np.asarray(levels), np.asarray(constants), student)
 
 
 def _evaluator(teacher: np.ndarray, width: int) -> Callable:
