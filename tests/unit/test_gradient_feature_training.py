@@ -217,18 +217,29 @@ def test_run_reports_what_it_did():
     assert abs(own - accuracy) < 4 * np.hypot(run.accuracy_error[0], run.accuracy_error[0] / 2.8)
 
 
+def test_tickets_of_different_sizes_train_as_alone():
+    """Neurons that fill a smaller ticket up to the size of the largest change nothing."""
+    mask = np.zeros((2, 4 * QUARTER), bool)
+    mask[0, 3:7], mask[1, :6] = True, True
+    key = jax.random.key(1)
+    together = train_gradient_features(small(), XOR, seeds=2, key=key, mask=mask)
+    alone = train_gradient_features(small(), XOR, seeds=1, key=key, mask=mask[:1])
+    assert_allclose(together.trained[0].a, alone.trained[0].a, loss=1e-4)
+    assert together.accuracy[0] == alone.accuracy[0]
+
+
 @pytest.mark.parametrize("layers", ["top", "both"])
 def test_a_ticket_keeps_its_neurons_and_the_first_step(layers):
     """The mask removes neurons after the step, row by row of the seeds."""
     algorithm = small(layers=layers)
     mask = np.zeros((2, 4 * QUARTER), bool)
-    mask[0, :6], mask[1, 3:9] = True, True
+    mask[0, :6], mask[1, 3:7] = True, True
     key = jax.random.key(1)
     full = train_gradient_features(algorithm, XOR, seeds=2, key=key)
     ticket = train_gradient_features(algorithm, XOR, seeds=2, key=key, mask=mask)
     for k in range(2):
         assert np.array_equal(full.stepped[k].W, ticket.stepped[k].W)
-        assert ticket.trained[k].width == 6
+        assert ticket.trained[k].width == (6, 4)[k]
         assert np.array_equal(ticket.trained[k].b, np.asarray(full.stepped[k].b)[mask[k]])
         if layers == "top":
             assert np.array_equal(ticket.trained[k].W, np.asarray(full.stepped[k].W)[mask[k]])

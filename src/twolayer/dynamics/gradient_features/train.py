@@ -210,16 +210,17 @@ def train_gradient_features(
     """
     keys = seed_keys(seeds, key)
     keep = _checked_mask(mask, keys.shape[0], 4 * algorithm.quarter)
+    width = max(map(len, keep))
     rows = []
     for k in range(keys.shape[0]):
-        rows.append(_train_one(algorithm, task, test, keep[k], keys[k]))
+        rows.append(_train_one(algorithm, task, test, keep[k], width, keys[k]))
         if progress is not None:
             progress(k + 1, keys.shape[0])
     initial, stepped, trained, *arrays, status = zip(*rows, strict=True)
     return GradientFeatureRun(initial, stepped, trained, *map(np.stack, arrays), status)  # type: ignore[arg-type]
 
 
-def _train_one(algorithm, task, test, keep, key):
+def _train_one(algorithm, task, test, keep, width, key):
     dtype = jnp.dtype(algorithm.precision)
     key_network, key_data, key_later, key_test = jax.random.split(key, 4)
     if not isinstance(task, Dataset):
@@ -236,7 +237,7 @@ def _train_one(algorithm, task, test, keep, key):
     gradients = first_gradients(initial, *first)
     place = jnp.asarray([algorithm.kink, algorithm.bias_after_step], dtype)
     rate, stepped = _first_step(initial, gradients, place)
-    ticket = jax.tree.map(lambda part: np.asarray(part)[keep] if part.ndim else part, stepped)
+    ticket = _subnetwork(stepped, keep, width)
     steps = jnp.asarray(algorithm.steps)
     if algorithm.layers == "top":
         trained = train_top_layer(ticket, *later, algorithm.loss, steps, algorithm.accelerated)
@@ -248,11 +249,28 @@ def _train_one(algorithm, task, test, keep, key):
         )
     loss, _ = _scores(trained, *later, algorithm.loss)
     accuracy, error = _accuracy(algorithm, trained, task if test is None else test, key_test)
+    trained = _subnetwork(trained, np.arange(len(keep)), len(keep))
     finite = np.all(np.isfinite(trained.a)) and np.all(np.isfinite(trained.W))
     return (
         initial, stepped, trained, np.asarray(gradients.input), float(rate), accuracy, error,
         float(np.mean(loss)), "finished" if finite else "diverged",
     )  # fmt: skip
+
+
+def _subnetwork(network, keep, width):
+    """Some of a network's neurons, and as many of no weight as `width` asks for.
+
+    These stay 0 in training; with them, subnetworks of all seeds share one compiled program.
+    """
+    pad = width - len(keep)
+
+    def part(leaf):
+        if not leaf.ndim:
+            return leaf
+        rows = np.asarray(leaf)[keep]
+        return jnp.asarray(np.pad(rows, ((0, pad),) + ((0, 0),) * (rows.ndim - 1)))
+
+    return jax.tree.map(part, network)
 
 
 @eqx.filter_jit
@@ -289,9 +307,10 @@ def draw_samples(task: Any, count: int, *, key: PRNGKeyArray) -> tuple[Array, Ar
     return task.sample(count, key=key)
 
 
-def _checked_mask(mask, num_seeds, width) -> np.ndarray:
+def _checked_mask(mask, num_seeds, width) -> list[np.ndarray]:
+    """The neurons that each seed keeps."""
     if mask is None:
-        return np.tile(np.arange(width), (num_seeds, 1))
+        return [np.arange(width)] * num_seeds
     mask = np.asarray(mask)
     if mask.dtype != bool or mask.shape not in {(width,), (num_seeds, width)}:
         message = f"Expected a mask of {width} booleans, or one row a seed. "
@@ -301,7 +320,7 @@ def _checked_mask(mask, num_seeds, width) -> np.ndarray:
     if not np.all(np.any(mask, axis=1)):
         message = "Expected a mask that keeps a neuron. Received: one that keeps none."
         raise ValueError(message)
-    return [np.flatnonzero(row) for row in mask]  # type: ignore[return-value]
+    return [np.flatnonzero(row) for row in mask]
 
 
 @eqx.filter_jit

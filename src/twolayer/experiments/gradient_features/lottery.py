@@ -30,7 +30,7 @@ _KINDS = ("ticket", "random", "losers")
     statement="Before training, the lengths of the first gradients tell which few neurons do the "
     "work: these alone learn nearly as well as all, random ones worse, the others worst.",
     reference=_REFERENCE,
-    quick={"seeds": 8},
+    quick={"seeds": 8, "sizes": "20"},
 )
 def lottery_tickets(
     *,
