@@ -19,8 +19,9 @@ def kinked_curvatures(
     (safran2021effects, Theorem 17, for ReLU: linear 1/2, kink 1):
     ``h_uu = q (|v|/|u|) sin th (I - ub ub^T + n_vu n_vu^T)``,
     ``h_uv = linear^2 I + q ((pi/2 - th) I + n_uv vb^T + n_vu ub^T)``.
-    Parallel vectors have no n; its terms vanish or cancel in the limit. The infinite ``h_uu`` of
-    a zero vector u counts as 0.
+    With ``v = c ub + s n``, c and s the cosine and sine of th, the last two terms are
+    ``s (c (ub ub^T - n n^T) + s (ub n^T + n ub^T))``: they vanish for parallel vectors, which
+    have no n, however n is rounded. The infinite ``h_uu`` of a zero vector u counts as 0.
 
     Examples
     --------
@@ -31,15 +32,16 @@ def kinked_curvatures(
     first, second = unit(U, jnp)[:, None], unit(V, jnp)[None]
     th = angle(U[:, None], V[None], jnp)[..., None, None]
     of_second = _orthogonal(second, first)
-    of_first = _orthogonal(first, second)
     identity = jnp.eye(U.shape[1])[None, None]
     norms = jnp.linalg.norm(U, axis=1)
     inverse = jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1.0), 0.0)
     ratio = inverse[:, None] * jnp.linalg.norm(V, axis=1)[None]
     across = identity - _outer(first, first) + _outer(of_second, of_second)
     strength = kink**2 / (2 * math.pi)
-    own = strength * ratio[..., None, None] * jnp.sin(th) * across
-    turned = _outer(of_first, second) + _outer(of_second, first)
+    cosine, sine = jnp.cos(th), jnp.sin(th)
+    own = strength * ratio[..., None, None] * sine * across
+    along = _outer(first, first) - _outer(of_second, of_second)
+    turned = sine * (cosine * along + sine * (_outer(first, of_second) + _outer(of_second, first)))
     mixed = linear**2 * identity + strength * ((math.pi / 2 - th) * identity + turned)
     return own, mixed
 
