@@ -9,9 +9,12 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-Solver = Literal["explicit", "implicit"]
+from twolayer.numerics.stabilised import stabilised
+
+Solver = Literal["explicit", "implicit", "stabilised"]
 
 _SMALLEST_STEP = 1e-13  # of the horizon
 
@@ -68,9 +71,13 @@ def integrate(
         Applied to the state before each evaluation of the velocity and to what is reported:
         holds an exactly invariant subspace against rounding.
     solver
-        ``"explicit"``, or ``"implicit"`` for stiff flows: each step then solves linear systems of
-        the size of the state, with the Jacobian of `velocity` by forward differentiation.
+        ``"explicit"``; ``"implicit"`` for stiff flows: each step then solves linear systems of
+        the size of the state, with the Jacobian of `velocity` by forward differentiation;
+        ``"stabilised"`` for gradient flows, stiff or slow: long explicit steps of second order,
+        see `twolayer.numerics.stabilised`.
     """
+    if solver == "stabilised":
+        return _stabilised(velocity, initial, times, rtol, atol, max_steps, project)
 
     def field(t, y, args):
         del args
@@ -103,3 +110,17 @@ def integrate(
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(states)]
     finished = jnp.all(jnp.stack(finite)) & (solution.result == diffrax.RESULTS.successful)
     return Flow(states, finished, solution.stats["num_steps"])
+
+
+def _stabilised(velocity, initial, times, rtol, atol, max_steps, project) -> Flow:
+    flat, as_tree = ravel_pytree(initial)
+
+    def field(t, y):
+        tree = as_tree(y)
+        return ravel_pytree(velocity(t, tree if project is None else project(tree)))[0]
+
+    run = stabilised(field, flat, times, rtol=rtol, atol=atol, max_steps=max_steps)
+    states = jax.vmap(as_tree)(run.states)
+    if project is not None:
+        states = jax.vmap(project)(states)
+    return Flow(states, run.finished, run.num_steps)

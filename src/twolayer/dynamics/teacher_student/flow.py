@@ -52,9 +52,10 @@ def flow(
     r"""Gradient flow ``dW/dt = -grad L(W)``, the output weights fixed, by adaptive integration.
 
     It runs in the span of students and teachers, which it never leaves: dimension at most m + r,
-    exactly (derived here). Over long times take the implicit solver: explicit steps are bound by
-    the largest eigenvalue of the Hessian however slow the flow has become, while implicit ones
-    grow with time, at the price of linear systems of ``m min(d, m + r)`` unknowns.
+    exactly (derived here). Explicit steps are bound by the largest eigenvalue of the Hessian
+    however slow the flow has become. Over long times take the stabilised solver, whose steps grow
+    with time (of second order: ask for no more than 1e-5 or 1e-6), or for few neurons and many
+    digits the implicit one, at the price of linear systems of ``m min(d, m + r)`` unknowns.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def flow(
     times
         Increasing times.
     solver
-        ``"explicit"`` or ``"implicit"``.
+        ``"explicit"``, ``"implicit"`` or ``"stabilised"``.
     rtol
         Relative tolerance of a step; the absolute one is a hundredth of it.
 
