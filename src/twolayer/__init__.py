@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from twolayer.datasets import fashion_mnist as fashion_mnist
     from twolayer.datasets import gaussian_surrogate as gaussian_surrogate
     from twolayer.datasets import image_pair as image_pair
+    from twolayer.diagnose import Diagnosis as Diagnosis
+    from twolayer.diagnose import diagnose as diagnose
     from twolayer.dynamics import SGD as SGD
     from twolayer.dynamics import GradientFlow as GradientFlow
     from twolayer.dynamics import Layerwise as Layerwise
@@ -140,6 +142,7 @@ _HOME = {
     "twolayer.activations.hermite_equivalent": ("HermiteEquivalent",),
     "twolayer.compare": ("compare", "compare_sizes"),
     "twolayer.datasets": ("ImagePair", "fashion_mnist", "gaussian_surrogate", "image_pair"),
+    "twolayer.diagnose": ("Diagnosis", "diagnose"),
     "twolayer.dynamics": (
         "SGD", "GradientFlow", "Layerwise", "Logistic", "OneStep", "Ridge", "first_layer_step",
         "readout_errors", "simulate", "train_layerwise", "train_one_step",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twolayer import cli_studies
+from twolayer import cli_data, cli_studies
 
 if TYPE_CHECKING:
     from twolayer.experiments import Experiment
@@ -98,6 +98,7 @@ def _check_writable(directory: str) -> None:
 
 app.command(name="sweep")(plain_errors(cli_studies.sweep))
 app.command(name="plot")(plain_errors(cli_studies.plot))
+app.command(name="diagnose")(plain_errors(cli_data.diagnose))
 for _name, _command in {
     "list": cli_studies.list_cells,
     "show": cli_studies.show_cell,

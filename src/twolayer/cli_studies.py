@@ -150,7 +150,9 @@ def plot(
     ] = None,
     out: Annotated[Path, typer.Option(help="The figure's file.")] = Path("sweep.png"),
 ) -> None:
-    """Draw a study: curves with error bars over one parameter, a heat map over two. Examples:
+    """Draw a study: curves with error bars over one parameter, a heat map over two.
+
+    Points are means over seeds, bands two standard errors. Examples:
 
         twolayer plot mean-field-flow.sqlite --x dim --quantity "largest size"
 

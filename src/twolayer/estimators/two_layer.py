@@ -85,6 +85,7 @@ class _TwoLayer(Model):
         self._calibrate(choice.outputs, choice.groups)
         self.initial_weights_ = W
         self.weights_, self.biases_ = layers[choice.candidate](samples)
+        self.median_gradient_ = float(np.median(np.linalg.norm(last[2], axis=1)))
         features = _features_of(self.weights_, self.biases_)
         sums = moments(features, samples.x, samples.y, samples.weights)
         (self.read_out_,) = solve(sums, (self.penalty_,))
