@@ -153,7 +153,8 @@ def _pair(times: np.ndarray, angle: float) -> tuple[list[Finding], Prediction, T
     path, losses = _flow(W, times)
     exact, _ = symmetric_pair_flow(times, angle=angle)
     late = losses < 1e-3 * losses[0]
-    gradient = late_slope(losses[late], path.gradient_norms[late], decades=3)
+    # against 1 / L, as fits count their decades from the largest point
+    slope, error = late_slope(1 / losses[late], path.gradient_norms[late], decades=3)
     ratio = path.gradient_norms[-1] / losses[-1] ** (2 / 3)
     findings = [
         *_late_findings(
@@ -162,7 +163,7 @@ def _pair(times: np.ndarray, angle: float) -> tuple[list[Finding], Prediction, T
         judged(
             "generic exponent",
             "Along a flow on which students turn to a teacher the gradient is c L^(2/3).",
-            (GENERIC_EXPONENT, *gradient),
+            (GENERIC_EXPONENT, -slope, error),
             "conjectured here",
             "last three decades of the loss",
             allowed=0.005,

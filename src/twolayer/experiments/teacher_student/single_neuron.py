@@ -173,7 +173,7 @@ def _theorem_findings(runs: dict, v: np.ndarray) -> list[Finding]:
             if len(late) < 10:
                 continue
             slopes = np.array([np.linalg.norm(rectifier_gradient(W[k], v)) for k in late])
-            exponents.append(fit_power(losses[late], slopes, decades=4).slope)
+            exponents.append(-fit_power(1 / losses[late], slopes, decades=4).slope)
             ratios += [rectifier_gradient_ratio(W[k], v)[0] for k in late]
             spread = [transverse_spread(w, v) for w in W[-10:]]
             relative = spread / losses[-10:] ** (1 / 3)
