@@ -45,10 +45,23 @@ if TYPE_CHECKING:
     from twolayer.dynamics import simulate as simulate
     from twolayer.dynamics import train_layerwise as train_layerwise
     from twolayer.dynamics import train_one_step as train_one_step
+    from twolayer.dynamics.committee_sgd import CommitteeSGD as CommitteeSGD
+    from twolayer.dynamics.committee_sgd import committee_sgd as committee_sgd
+    from twolayer.dynamics.gradient_features import AggressiveSteps as AggressiveSteps
+    from twolayer.dynamics.gradient_features import GradientFeatures as GradientFeatures
+    from twolayer.dynamics.gradient_features import symmetric_network as symmetric_network
+    from twolayer.dynamics.gradient_features import train_aggressive_steps as train_aggressive_steps
+    from twolayer.dynamics.gradient_features import (
+        train_gradient_features as train_gradient_features,
+    )
     from twolayer.dynamics.langevin import Halving as Halving
     from twolayer.dynamics.langevin import Langevin as Langevin
     from twolayer.dynamics.langevin import Minibatch as Minibatch
     from twolayer.dynamics.langevin import train_langevin as train_langevin
+    from twolayer.dynamics.teacher_student import descend as descend
+    from twolayer.dynamics.teacher_student import random_initialisation as random_initialisation
+    from twolayer.dynamics.teacher_student import sampled_descent as sampled_descent
+    from twolayer.dynamics.teacher_student import subspace_initialisation as subspace_initialisation
     from twolayer.estimators import NTKClassifier as NTKClassifier
     from twolayer.estimators import NTKRegressor as NTKRegressor
     from twolayer.estimators import RandomFeaturesClassifier as RandomFeaturesClassifier
@@ -93,6 +106,36 @@ if TYPE_CHECKING:
     from twolayer.tasks import Dataset as Dataset
     from twolayer.tasks import Regression as Regression
     from twolayer.tasks import xor_mixture as xor_mixture
+    from twolayer.teacher_student import TeacherStudent as TeacherStudent
+    from twolayer.theory.gradient_features.feature_sets import feature_set as feature_set
+    from twolayer.theory.gradient_features.feature_sets import hit_probability as hit_probability
+    from twolayer.theory.gradient_features.finite_sample import expected_cosine as expected_cosine
+    from twolayer.theory.gradient_features.finite_sample import (
+        samples_for_cosine as samples_for_cosine,
+    )
+    from twolayer.theory.gradient_features.induced_networks import (
+        InducedNetworks as InducedNetworks,
+    )
+    from twolayer.theory.gradient_features.induced_networks import (
+        greedy_induced_networks as greedy_induced_networks,
+    )
+    from twolayer.theory.gradient_features.induced_networks import (
+        optimal_induced_network as optimal_induced_network,
+    )
+    from twolayer.theory.gradient_features.kernel_bounds import (
+        average_kernel_bound as average_kernel_bound,
+    )
+    from twolayer.theory.gradient_features.kernel_bounds import kernel_bound as kernel_bound
+    from twolayer.theory.gradient_features.realisation import realise as realise
+    from twolayer.theory.gradient_features.samples import labelled_samples as labelled_samples
+    from twolayer.theory.gradient_features.simplified_gradient import (
+        simplified_gradient as simplified_gradient,
+    )
+    from twolayer.theory.gradient_features.tickets import ticket_mask as ticket_mask
+    from twolayer.theory.kernels import neural_tangent_kernel as neural_tangent_kernel
+    from twolayer.theory.landscape import critical_point as critical_point
+    from twolayer.theory.landscape import families as families
+    from twolayer.theory.landscape import global_spectrum as global_spectrum
     from twolayer.theory.langevin import a_priori_certificate as a_priori_certificate
     from twolayer.theory.langevin import certify_particles as certify_particles
     from twolayer.theory.langevin import fokker_planck as fokker_planck
@@ -104,6 +147,11 @@ if TYPE_CHECKING:
     from twolayer.theory.learnability import certify as certify
     from twolayer.theory.learnability import certify_function as certify_function
     from twolayer.theory.learnability import verify as verify
+    from twolayer.theory.local_convergence import decompose_residual as decompose_residual
+    from twolayer.theory.local_convergence import far_mass_certificate as far_mass_certificate
+    from twolayer.theory.local_convergence import guaranteed_flow as guaranteed_flow
+    from twolayer.theory.local_convergence import match_neurons as match_neurons
+    from twolayer.theory.local_convergence import merge_saddle as merge_saddle
     from twolayer.theory.mean_field import algorithm_one as algorithm_one
     from twolayer.theory.mean_field import escape_times as escape_times
     from twolayer.theory.mean_field import loss_lower_bound as loss_lower_bound
@@ -133,6 +181,11 @@ if TYPE_CHECKING:
     from twolayer.theory.one_step.spike import gradient_spike as gradient_spike
     from twolayer.theory.one_step.spike import norm_exponents as norm_exponents
     from twolayer.theory.one_step.staircase import staircase_limit as staircase_limit
+    from twolayer.theory.order_parameters import Committee as Committee
+    from twolayer.theory.order_parameters import committee_of as committee_of
+    from twolayer.theory.order_parameters import dimensionless_learning as dimensionless_learning
+    from twolayer.theory.order_parameters import online_learning as online_learning
+    from twolayer.theory.order_parameters import overlap_gradient_flow as overlap_gradient_flow
 
 _HOME = {
     "twolayer.activations": (
@@ -144,10 +197,18 @@ _HOME = {
     "twolayer.datasets": ("ImagePair", "fashion_mnist", "gaussian_surrogate", "image_pair"),
     "twolayer.diagnose": ("Diagnosis", "diagnose"),
     "twolayer.dynamics": (
-        "SGD", "GradientFlow", "Layerwise", "Logistic", "OneStep", "Ridge", "first_layer_step",
+        "GradientFlow", "Layerwise", "Logistic", "OneStep", "Ridge", "SGD", "first_layer_step",
         "readout_errors", "simulate", "train_layerwise", "train_one_step",
     ),
+    "twolayer.dynamics.committee_sgd": ("CommitteeSGD", "committee_sgd"),
+    "twolayer.dynamics.gradient_features": (
+        "AggressiveSteps", "GradientFeatures", "symmetric_network", "train_aggressive_steps",
+        "train_gradient_features",
+    ),
     "twolayer.dynamics.langevin": ("Halving", "Langevin", "Minibatch", "train_langevin"),
+    "twolayer.dynamics.teacher_student": (
+        "descend", "random_initialisation", "sampled_descent", "subspace_initialisation",
+    ),
     "twolayer.estimators": (
         "NTKClassifier", "NTKRegressor", "RandomFeaturesClassifier", "RandomFeaturesRegressor",
         "TwoLayerClassifier", "TwoLayerRegressor",
@@ -169,11 +230,28 @@ _HOME = {
         "MultiIndex", "Parity", "Polynomial", "SingleIndex", "halfspace", "sign_product",
     ),
     "twolayer.tasks": ("Classification", "Dataset", "Regression", "xor_mixture"),
+    "twolayer.teacher_student": ("TeacherStudent",),
+    "twolayer.theory.gradient_features.feature_sets": ("feature_set", "hit_probability"),
+    "twolayer.theory.gradient_features.finite_sample": ("expected_cosine", "samples_for_cosine"),
+    "twolayer.theory.gradient_features.induced_networks": (
+        "InducedNetworks", "greedy_induced_networks", "optimal_induced_network",
+    ),
+    "twolayer.theory.gradient_features.kernel_bounds": ("average_kernel_bound", "kernel_bound"),
+    "twolayer.theory.gradient_features.realisation": ("realise",),
+    "twolayer.theory.gradient_features.samples": ("labelled_samples",),
+    "twolayer.theory.gradient_features.simplified_gradient": ("simplified_gradient",),
+    "twolayer.theory.gradient_features.tickets": ("ticket_mask",),
+    "twolayer.theory.kernels": ("neural_tangent_kernel",),
+    "twolayer.theory.landscape": ("critical_point", "families", "global_spectrum"),
     "twolayer.theory.langevin": (
         "a_priori_certificate", "certify_particles", "fokker_planck", "parameter_grid",
         "proximal_gibbs", "rate_chain", "solve_dual", "trajectory_certificate",
     ),
     "twolayer.theory.learnability": ("certify", "certify_function", "verify"),
+    "twolayer.theory.local_convergence": (
+        "decompose_residual", "far_mass_certificate", "guaranteed_flow", "match_neurons",
+        "merge_saddle",
+    ),
     "twolayer.theory.mean_field": (
         "algorithm_one", "escape_times", "loss_lower_bound", "mean_field_flow",
     ),
@@ -188,6 +266,10 @@ _HOME = {
     "twolayer.theory.one_step.small_learning_rate": ("first_layer_spike", "small_learning_rate"),
     "twolayer.theory.one_step.spike": ("gradient_spike", "norm_exponents"),
     "twolayer.theory.one_step.staircase": ("staircase_limit",),
+    "twolayer.theory.order_parameters": (
+        "Committee", "committee_of", "dimensionless_learning", "online_learning",
+        "overlap_gradient_flow",
+    ),
 }  # fmt: skip
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
