@@ -129,7 +129,7 @@ def test_bad_options(name, options, words):
             "features-against-kernels",
             {
                 "tasks": "structured-parity,uniform-parity", "dim": 20, "width": 40,
-                "sizes": "200,600", "largest_kernel": 200, "seeds": 3,
+                "sizes": "200,600", "largest_kernel": 200, "both_steps": 500, "seeds": 3,
             },
         ),
         ("lottery-tickets", {"dim": 20, "samples": 500, "width": 40, "sizes": "8", "seeds": 3}),
