@@ -304,7 +304,7 @@ def _two_projections(samples: int, fit: int, lattice: int, seed: int) -> list[Fi
     rotation = np.asarray([[1.0, 1.0], [1.0, -1.0]]) / np.sqrt(2)
     turned = laws.Law(law.name, law.task, 0.0, rotation @ law.features, law.gamma, 0.0)
     return _bracket(
-        "sign of a product", turned, (points @ rotation.T, labels, weights), 4.0,
+        "sign of a product", turned, (points @ rotation.T, labels, weights), 2.0,
         (samples, fit, seed),
     )[1]  # fmt: skip
 

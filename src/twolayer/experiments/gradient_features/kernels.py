@@ -35,11 +35,11 @@ _SAMPLES = 600  # of structured parities
 )
 def kernel_lower_bounds(
     *,
-    dim: int = 10,
+    dim: int = 9,
     degree: int = 3,
-    features: int = 60,
+    features: int = 40,
     sets: int = 12,
-    norms: str = "0.5,1,2,4,8,16",
+    norms: str = "0.5,1,2,4,8",
     seed: int = 0,
     progress: Progress = silent,
 ) -> Result:

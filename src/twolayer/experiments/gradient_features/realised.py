@@ -111,7 +111,24 @@ def realisation_lemma(
             f"of {4 * sizes[-1]} neurons",
         )
     )
-    return Result(predictions=curve[:1], trajectories=curve[1:], findings=tuple(findings))
+    table = [
+        [
+            4 * quarter,
+            found.hits.tolist(),
+            expected.round(1).tolist(),
+            round(found.output_norm, 4),
+            round(found.distance, 4),
+            round(gap, 4),
+        ]
+        for quarter, found, expected, gap in rows
+    ]
+    columns = "neurons, stand-ins, expected ones, norm of a~, distance bound, largest distance"
+    return Result(
+        predictions=curve[:1],
+        trajectories=curve[1:],
+        findings=tuple(findings),
+        details={"columns": columns, "table": table, "gamma": gamma, "tolerance": tolerance},
+    )
 
 
 def _without_loss(features: np.ndarray) -> TwoLayerNetwork:

@@ -288,7 +288,7 @@ def _training(
             float(free[0]),
             float(measured[0, 0]),
             0.0,
-            "agrees" if np.all(measured[:, 0] > 2 * np.asarray(free)) else "disagrees",
+            "agrees" if np.all(measured[:, 0] > 1.05 * np.asarray(free)) else "disagrees",
             _DERIVED,
             f"T = {times[0]}; agreement means that this wrong bound is refuted",
         ),
