@@ -31,7 +31,10 @@ VALUES = {
     "square": np.square,
     "tanh": np.tanh,
 }
-NAMES = pytest.mark.parametrize("name", PAIRS)
+# The general kernel takes long to compile.
+NAMES = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "tanh" else n for n in PAIRS]
+)
 GENERATOR = np.random.default_rng(1)
 U, V = GENERATOR.normal(size=(3, 4)) / 2, GENERATOR.normal(size=(2, 4)) / 2
 U[2] = 0  # a zero neuron
@@ -86,6 +89,7 @@ def test_pulls_are_gradients_of_the_defining_means(name):
     np.testing.assert_allclose(PAIRS[name].pull(U, V, jnp.asarray(C)), expected, atol=2e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PAIRS if name != "tanh"])
 def test_the_slopes_are_those_of_the_dual(name):
     """Automatic differentiation of the dual finds the slopes, all three."""

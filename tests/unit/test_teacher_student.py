@@ -22,7 +22,14 @@ PROBLEMS = {
     "square": TeacherStudent(TEACHER, B, square_pairs),
     "norm": TeacherStudent(TEACHER, B, abs_pairs, "norm"),
 }
-NAMES = pytest.mark.parametrize("name", PROBLEMS)
+# A second derivative of each takes a second to compile; two stand for them in the fast tier.
+NAMES = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in {"relu", "norm"} else pytest.mark.slow)
+        for name in PROBLEMS
+    ],
+)
 
 
 def students(name, W):

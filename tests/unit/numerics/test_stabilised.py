@@ -56,7 +56,7 @@ def test_a_stiff_flow_takes_few_evaluations():
     assert int(run.num_steps) < 500
 
 
-@pytest.mark.parametrize("solver", ["implicit", "stabilised"])
+@pytest.mark.parametrize("solver", [pytest.param("implicit", marks=pytest.mark.slow), "stabilised"])
 def test_all_solvers_of_the_wrapper_agree(solver):
     """The same tree, the same flow, by the choice of a name."""
     times = jnp.asarray([0.0, 1.0, 1.5, 4.0])

@@ -14,7 +14,7 @@ from twolayer.numerics.precision import in_float64
 from twolayer.outcomes import Status
 from twolayer.teacher_student import TeacherStudent
 
-_CHUNK = 32  # steps between two looks at loss and gradient
+_CHUNK = 64  # steps between two looks at loss and gradient
 # Students worked on at a time: of 8, 16 and 32 the fastest, as the last ones to finish keep the
 # others' places empty, and the numbers of 8 stay in the cache.
 _POOL = 8
@@ -33,7 +33,7 @@ class Descent(NamedTuple):
     losses, gradient_norms
         Their risk and the Frobenius norm of its gradient.
     steps
-        How many steps each took (in multiples of 32).
+        How many steps each took (in multiples of 64).
     learning_rates
         The step each ended with.
     status
@@ -62,7 +62,7 @@ def descend(
     """Gradient descent ``W <- W - learning_rate grad L(W)`` from each start.
 
     One compiled program works on a pool of 8 students; as soon as one has finished, the next
-    start takes its place. A loss that rose over 32 steps, or is not finite, sends the student back
+    start takes its place. A loss that rose over 64 steps, or is not finite, sends the student back
     to before them with half the step.
 
     Parameters
@@ -78,7 +78,7 @@ def descend(
     gradient_norm
         A student has finished when the Frobenius norm of its gradient is no larger.
     max_steps
-        A student stops after so many steps (rounded up to a multiple of 32).
+        A student stops after so many steps (rounded up to a multiple of 64).
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,11 +114,8 @@ def teacher_subspace(
     """
     total = jnp.zeros((problem.dim, problem.dim))
     for k, start in enumerate(range(0, num_samples, _BATCH)):
-        x = jax.random.normal(
-            jax.random.fold_in(key, k), (min(_BATCH, num_samples - start), problem.dim)
-        )
-        y = problem.target(x)
-        total = total + (y[:, None] * x).T @ x - jnp.sum(y) * jnp.eye(problem.dim)
+        size = min(_BATCH, num_samples - start)
+        total = total + _weighted_second_moment(problem, size, jax.random.fold_in(key, k))
     eigenvalues, vectors = np.linalg.eigh(np.asarray(total / num_samples))
     rank = min(problem.teacher.shape)
     return vectors[:, np.argsort(-np.abs(eigenvalues))[:rank]]
@@ -140,15 +138,24 @@ def scaled_to_fit(
     """
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     pairs, teacher = problem.pairs, problem.teacher
+    value = eqx.filter_jit(pairs.value)
     neurons: Array = jnp.asarray(directions)
-    eigenvalues, vectors = np.linalg.eigh(np.asarray(pairs.value(neurons, neurons)))
+    eigenvalues, vectors = np.linalg.eigh(np.asarray(value(neurons, neurons)))
     kept = eigenvalues > _LEAST_EIGENVALUE * eigenvalues[-1]
     root = np.sqrt(eigenvalues[kept])
-    c = np.asarray(pairs.value(neurons, teacher) @ problem.teacher_weights)
+    c = np.asarray(value(neurons, jnp.asarray(teacher))) @ np.asarray(problem.teacher_weights)
     whitened = vectors[:, kept]
     weights, _ = nnls(root[:, None] * whitened.T, (whitened.T @ c) / root)
     lengths = np.sqrt(weights) if problem.student == "norm" else weights
     return lengths[:, None] * directions
+
+
+@eqx.filter_jit
+def _weighted_second_moment(problem: TeacherStudent, size: int, key: PRNGKeyArray) -> Array:
+    """The sum of ``f*(x) (x x^T - I)`` over fresh samples."""
+    x = jax.random.normal(key, (size, problem.dim))
+    y = problem.target(x)
+    return (y[:, None] * x).T @ x - jnp.sum(y) * jnp.eye(problem.dim)
 
 
 def _check(problem: TeacherStudent, width: int) -> None:
