@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 
 from helpers import assert_allclose
-from twolayer.dynamics.gradient_features import AggressiveSteps, predecessor, train_aggressive_steps
+from twolayer.dynamics.gradient_features import (
+    AggressiveSteps,
+    draw_samples,
+    predecessor,
+    train_aggressive_steps,
+)
 from twolayer.sparse_coding import CodedParity
 from twolayer.tasks import Dataset
 
 DIM = 8
 TASK = CodedParity(np.eye(DIM), 3)
-ALGORITHM = AggressiveSteps(20, 500, 3, num_test=500)
+ALGORITHM = AggressiveSteps(20, 500, 3, num_test=1000)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +37,7 @@ def test_initial_scales(run):
     assert abs(float(np.std(first.b[:20])) * 9 - 1) < 4 / np.sqrt(40)
 
 
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("which", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_steps_are_gradient_steps_of_the_noisy_hinge_loss(which):
     """Autodiff of the linear part of the hinge loss plus ``(|a|^2 + |W|^2) / (2 eta)``."""
     rng = np.random.default_rng(which)
@@ -79,7 +84,7 @@ def test_neurons_turn_to_the_feature(run):
 
 def test_given_samples_are_taken_in_order(run):
     """The first half for the first step; other rows would make other networks."""
-    x, y = (np.asarray(v) for v in eqx.filter_jit(TASK.sample)(1000, key=jax.random.key(3)))
+    x, y = (np.asarray(v) for v in draw_samples(TASK, 1000, key=jax.random.key(3)))
     key = jax.random.key(1)
     own = train_aggressive_steps(ALGORITHM, Dataset(x, y), key=key, test=Dataset(x, y))
     again = predecessor._step(
