@@ -87,7 +87,7 @@ def figure_one(
     trajectories, paths = [], {}
     for k, (name, start) in enumerate(starts.items()):
         progress("flow", k, len(starts))
-        path = flow(problem, start, times=times, solver="implicit")
+        path = flow(problem, start, times=times, solver="stabilised", rtol=1e-6)
         losses = _losses(path, teacher)
         status = "finished" if path.finished else "diverged"
         trajectories.append(Trajectory(name, times, losses[None], (status,)))
