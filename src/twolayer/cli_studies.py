@@ -20,7 +20,7 @@ GridOption = Annotated[
         "--grid",
         "-g",
         help="NAME=V,V,... or NAME=LOW:HIGH:COUNT (add ':log' for ratios); values that hold "
-        "commas are separated by semicolons. One value holds a parameter. Repeat for more.",
+        "commas end with a semicolon each. One value holds a parameter. Repeat for more.",
         metavar="NAME=VALUES",
     ),
 ]
@@ -66,11 +66,11 @@ def sweep(
     Kill it when you like: with --resume it goes on where it was, also beside another process on
     the same study. Exit status 1 if cells failed. Examples:
 
-        twolayer sweep mean-field-flow --grid dim=32,64,128 --seeds 4 --engine processes
+        twolayer sweep mean-field-flow --grid activation=relu,tanh --grid "dims=32;64,128"
 
-        twolayer sweep langevin-optimum --grid temperature=0.01:1:9:log --resume
+        twolayer sweep langevin-optimum --grid width=100:10000:5:log --seeds 4 --engine processes
 
-        twolayer sweep mean-field-flow --status
+        twolayer sweep langevin-optimum --status
     """
     from twolayer.grids import cells_of, read_bounds, read_grid
     from twolayer.store import Study
@@ -154,9 +154,9 @@ def plot(
 
     Points are means over seeds, bands two standard errors. Examples:
 
-        twolayer plot mean-field-flow.sqlite --x dim --quantity "largest size"
+        twolayer plot langevin-optimum.sqlite --x width
 
-        twolayer plot study.sqlite --x samples --y strength --out phases.png
+        twolayer plot study.sqlite --x samples --y strength --quantity gap --out phases.png
     """
     from twolayer.store import Study
     from twolayer.study_view import as_curves, as_diagram, dataset
@@ -372,8 +372,12 @@ def _show_status(study: Study) -> None:
     total = sum(counts.values())
     words = ", ".join(f"{number} {word}" for word, number in sorted(counts.items())) or "no cells"
     typer.echo(f"{study.path}: {total} cells: {words}")
-    failures = [entry for entry in study.entries() if entry.status in {"failed", "diverged"}]
-    for entry in failures[:_SHOWN]:
-        typer.echo(f"  {entry.cell.key[:12]} {entry.status}: {entry.message}")
+    failures: dict[str, list[str]] = {}
+    for entry in study.entries():
+        if entry.status in {"failed", "diverged"}:
+            reason = f"{entry.status}: {entry.message}"
+            failures.setdefault(reason, []).append(entry.cell.key[:12])
+    for reason, keys in list(failures.items())[:_SHOWN]:
+        typer.echo(f"  {keys[0]}{f' and {len(keys) - 1} more' if len(keys) > 1 else ''} {reason}")
     if len(failures) > _SHOWN:
-        typer.echo(f"  and {len(failures) - _SHOWN} more: see 'twolayer store list'")
+        typer.echo(f"  and {len(failures) - _SHOWN} other reasons: see 'twolayer store list'")

@@ -139,8 +139,9 @@ def _typed(key: str, value: Any, default: Any) -> Any:
     wanted = type(default)
     whole = isinstance(value, float) and value.is_integer() and wanted is int
     number = isinstance(value, int) and not isinstance(value, bool) and wanted is float
-    if whole or number:
-        value = wanted(value)
+    word = isinstance(value, (int, float)) and wanted is str
+    if whole or number or word:
+        value = str(value).lower() if isinstance(value, bool) else wanted(value)
     if type(value) is not wanted or (wanted is float and not math.isfinite(value)):
         kind = {int: "whole numbers", float: "numbers", str: "texts", bool: "true or false"}
         message = f"Expected {kind.get(wanted, wanted.__name__)} for {key}. Received: {value!r}."
@@ -160,11 +161,14 @@ def read_grid(text: str) -> tuple[str, Any]:
     --------
     >>> read_grid("width=64, 256"), read_grid("beta=0:1:3"), read_grid("dims=8,16;32")
     (('width', [64, 256]), ('beta', [0.0, 0.5, 1.0]), ('dims', ['8,16', 32]))
+    >>> read_grid("cases=0.5,0.5,0.1;")  # one value, which holds commas
+    ('cases', ['0.5,0.5,0.1'])
     >>> read_grid("step=0.01:1:3:log")
     ('step', [0.01, 0.1, 1.0])
     """
     name, sign, values = text.partition("=")
-    parts = [part.strip() for part in values.split(";" if ";" in values else ",")]
+    one_or_more = values.strip().removesuffix(";")
+    parts = [part.strip() for part in one_or_more.split(";" if ";" in values else ",")]
     if not name.strip() or not sign or not all(parts):
         message = f"Expected --grid NAME=VALUE,VALUE,... Received: {text!r}."
         raise ValueError(message)
