@@ -37,7 +37,7 @@ _COSINE_TOLERANCE = 0.03
     statement="On sign(z1 z2) of Gaussian inputs gradients lie in the plane of z1 and z2, up to a "
     "noise that the number of samples sets; a network with one step uses it.",
     reference=_REFERENCE,
-    quick={"sizes": "500,8000", "largest_kernel": 500, "seeds": 5, "width": 200},
+    quick={"sizes": "500,6000", "largest_kernel": 500, "seeds": 7, "width": 200},
 )
 def multi_index(
     *,
