@@ -90,7 +90,7 @@ def test_hessian_of_coinciding_and_opposite_relu_neurons():
     np.testing.assert_allclose(np.tensordot(blocks, W, 2), slope, atol=1e-13)
 
 
-@pytest.mark.parametrize("delta", [0.8, 0.1, 1e-3])
+@pytest.mark.parametrize("delta", [0.8, 0.1, 1e-3, 1e-6])
 def test_two_symmetric_students(delta):
     """Claim 2 of zhou2021local, exactly: (delta sec^2 delta - tan delta) / pi (derived here)."""
     problem = TeacherStudent(np.array([[1.0, 0.0]]), pairs=abs_pairs, student="norm")
@@ -98,6 +98,10 @@ def test_two_symmetric_students(delta):
     exact = (delta / cos(delta) ** 2 - tan(delta)) / pi
     # the sum of kernels of size 1 loses what is below 1e-15
     np.testing.assert_allclose(problem(W), exact, rtol=1e-12, atol=2e-15)
+    # Turning both outwards costs (2/pi) delta tan delta: quadratic, and seen down to rounding.
+    turned = np.stack([-W[:, 1], W[:, 0]], axis=1) * np.array([[1.0], [-1.0]])
+    slope = np.sum(problem.gradient(W) * turned)
+    np.testing.assert_allclose(slope, 2 / pi * delta * tan(delta), rtol=1e-12, atol=3e-16)
 
 
 def test_global_minimum_has_the_closed_spectrum():
