@@ -275,6 +275,18 @@ def test_biases_after_a_step_without(samples):
     assert np.array_equal(run.initial[0].b, run.stepped[0].b)
 
 
+def test_an_output_of_zero_is_half_right(samples):
+    """A ticket of one neuron is silent on half of the inputs: there it can only guess."""
+    mask = np.zeros(4 * QUARTER, bool)
+    mask[0] = True
+    data = Dataset(*samples)
+    run = train_gradient_features(small(bias=3.0), data, key=jax.random.key(1), mask=mask)
+    f = outputs(run.trained[0], samples[0])
+    assert np.mean(f == 0) > 0.2
+    right = np.mean(f * samples[1] > 0) + np.mean(f == 0) / 2
+    assert run.accuracy[0] == pytest.approx(right)
+
+
 def test_a_constant_column_does_no_harm(samples):
     """A feature that is the same in all samples is a bias, nothing to divide by."""
     x = np.asarray(samples[0]).copy()

@@ -143,7 +143,8 @@ class GradientFeatureRun(NamedTuple):
     learning_rate
         The first step's ``eta |l'(0)|``.
     accuracy, accuracy_error
-        The share of right signs on fresh samples, and its standard error from their number.
+        The share of right signs on fresh samples, and its standard error from their number. An
+        output of 0, where no neuron is active, counts half.
     training_loss
         The mean loss on the training samples.
     status
@@ -325,9 +326,9 @@ def _checked_mask(mask, num_seeds, width) -> list[np.ndarray]:
 
 @eqx.filter_jit
 def _scores(network, x, y, loss):
-    """Loss of each sample, and whether its sign is right."""
+    """Loss of each sample, and whether its sign is right: half where no neuron is active."""
     f = batch_outputs(network, x)
-    return loss(f, y), f * y > 0
+    return loss(f, y), (1 + jnp.sign(f * y)) / 2
 
 
 def _accuracy(algorithm, network, test, key) -> tuple[float, float]:
