@@ -29,7 +29,7 @@ _SETTLED = 0.05  # a slope whose error, drift included, is no larger has settled
 def figure_one(
     *,
     width: int = 20,
-    horizon: float = 1e5,
+    horizon: float = 1e6,
     large: float = 0.6,
     small: float = 0.05,
     nearness: float = 0.2,
