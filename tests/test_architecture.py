@@ -37,10 +37,11 @@ SIDEWAYS = {
     ("diagnose", "experiments"), ("experiments", "baselines"), ("experiments", "compare"),
     ("experiments", "results"), ("grids", "experiments"), ("grids", "store"),
     ("report", "citations"), ("report", "diagnose"), ("report", "experiments"),
-    ("report", "results"), ("reproduce", "experiments"), ("reproduce", "report"),
-    ("reproduce", "results"), ("study_view", "experiments"), ("study_view", "results"),
-    ("study_view", "store"), ("sweep", "engines"), ("sweep", "experiments"), ("sweep", "grids"),
-    ("sweep", "results"), ("sweep", "store"), ("sweep", "study_view"),
+    ("report", "results"), ("reproduce", "engines"), ("reproduce", "experiments"),
+    ("reproduce", "report"), ("reproduce", "results"), ("study_view", "experiments"),
+    ("study_view", "results"), ("study_view", "store"), ("sweep", "engines"),
+    ("sweep", "experiments"), ("sweep", "grids"), ("sweep", "results"), ("sweep", "store"),
+    ("sweep", "study_view"),
 }  # fmt: skip
 # The polynomial language and the facts stand on exact polynomials, which know no noun of ours.
 NOUNS = FLOORS[1]

@@ -183,6 +183,9 @@ def reproduce(
         bool,
         typer.Option("--fresh", help="Start over instead of keeping an earlier run's results."),
     ] = False,
+    workers: Annotated[
+        int, typer.Option(help="Experiments at a time; 0: one a processor, at most 8.")
+    ] = 0,
     out: Out = "twolayer-results",
 ) -> None:
     """Test every claim: predicted, measured +- error, verdict. Exit status 1 if one fails.
@@ -203,7 +206,8 @@ def reproduce(
     _check_writable(out)
     tier = "quick" if quick else "full" if full else "default"
     with progress_bar() as progress:
-        found = run_all(chosen, out, tier=tier, fresh=fresh, progress=progress)
+        number = workers or min(len(os.sched_getaffinity(0)), 8, len(chosen))
+        found = run_all(chosen, out, tier=tier, fresh=fresh, workers=number, progress=progress)
     rows = found.rows
     show(claims_table(rows))
     failed = [row["id"] for row in rows if row["verdict"] in {"disagrees", "failed"}]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -132,8 +134,22 @@ class InProcess(Executor):
 
 def _pool(number: int) -> Executor:
     return ProcessPoolExecutor(
-        number, mp_context=multiprocessing.get_context("spawn"), initializer=one_thread
+        number, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
     )
+
+
+def _begin_worker() -> None:
+    """One thread, and an end when the driving process ends, however that happens."""
+    one_thread()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def watch() -> None:
+            multiprocessing.connection.wait([parent.sentinel])
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def one_thread() -> None:

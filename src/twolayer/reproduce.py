@@ -1,17 +1,19 @@
-"""Every registered claim, one experiment after another, resumed where a run was interrupted."""
+"""Every registered claim, several experiments at a time, resumed where a run was interrupted."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from twolayer.experiments import EXPERIMENTS, PAPERS, Experiment
+from twolayer.engines import open_engine
+from twolayer.experiments import EXPERIMENTS, PAPERS, Experiment, find_experiment
 from twolayer.experiments.registry import (
     Progress,
     Tier,
@@ -24,7 +26,7 @@ from twolayer.experiments.registry import (
 from twolayer.outcomes import Finding
 from twolayer.report.figures import save_figure
 from twolayer.report.html import write_report
-from twolayer.results import Result, as_json, load, save
+from twolayer.results import Result, as_json, from_json, load, save
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,15 @@ def reproduce(
     *,
     tier: Tier = "default",
     fresh: bool = False,
+    workers: int = 1,
     progress: Progress = silent,
 ) -> Reproduction:
     """Run the experiments and write their claims, results, figures and a report.
 
-    ``claims.json`` is written anew after each experiment, so an interruption loses only the one
+    ``claims.json`` is written anew after each experiment, so an interruption loses only those
     under way: a result in the directory that has the same parameters and was computed by the same
-    version and source is kept. An experiment that raises becomes a row with the verdict
-    ``"failed"`` and the rest goes on.
+    version and source is kept. An experiment that raises, or takes its process down, becomes a row
+    with the verdict ``"failed"`` and the rest goes on.
 
     Parameters
     ----------
@@ -96,43 +99,105 @@ def reproduce(
         Which sizes: ``"quick"``, ``"default"`` or ``"full"``, the papers' own.
     fresh
         Whether to run everything, whatever results there are.
+    workers
+        How many experiments run at a time, each in a process of one thread; with 1 they run in
+        this process.
     progress
         Called with a stage, how much of it is done, and how much there is.
 
     Raises
     ------
+    ValueError
+        If there is not at least one worker.
     OSError
         If the directory cannot be written.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    results: list[Result] = []
-    failed: list[dict[str, Any]] = []
+    order = [experiment.name for experiment in experiments]
+    rows: dict[str, list[dict[str, Any]]] = {}
+    results: dict[str, Result] = {}
     kept: list[str] = []
-    for k, experiment in enumerate(experiments):
-        progress("all claims", k, len(experiments))
-        parameters = experiment.parameters(tier)
-        result = None if fresh else stored(experiment, parameters, directory)
-        if result is not None:
-            kept.append(experiment.name)
+
+    def report() -> None:
+        progress("all claims", len(rows), len(order))
+        _write([row for name in order for row in rows.get(name, [])], directory / "claims.json")
+
+    to_run = []
+    for experiment in experiments:
+        result = None if fresh else stored(experiment, experiment.parameters(tier), directory)
+        if result is None:
+            to_run.append(experiment)
         else:
+            kept.append(experiment.name)
+            results[experiment.name] = result
+            rows[experiment.name] = claims(result, experiment.paper)
+    report()
+    for experiment, found, seconds in _run_all(to_run, tier, workers, progress):
+        if isinstance(found, Exception):
+            rows[experiment.name] = [_failure(experiment, found, seconds)]
+        else:
+            save(found, directory)
+            results[experiment.name] = found
+            drawn = _draw(experiment, found, directory)
+            rows[experiment.name] = drawn + claims(found, experiment.paper)
+        report()
+    whole = [row for name in order for row in rows[name]]
+    failed = [rows[name][0] for name in order if name not in results]
+    shown = [results[name] for name in order if name in results]
+    return Reproduction(whole, kept, write_report(shown, directory / "report.html", failed))
+
+
+Outcome = tuple[Experiment, Result | Exception, float]
+
+
+def _run_all(
+    experiments: Sequence[Experiment], tier: Tier, workers: int, progress: Progress
+) -> Iterator[Outcome]:
+    """Each experiment with its result, or the error that it ended in, as they end."""
+    if workers == 1:
+        for experiment in experiments:
             start = time.perf_counter()
             try:
-                result = experiment.run(progress=progress, **parameters)
-            except Exception as error:
-                row = _failure(experiment, error, time.perf_counter() - start)
-                failed.append(row)
-                rows.append(row)
-                _write(rows, directory / "claims.json")
+                found = experiment.run(progress=progress, **experiment.parameters(tier))
+            except Exception as error:  # one experiment's failure is its own
+                found = error
+            yield experiment, found, time.perf_counter() - start
+        return
+    waiting, alone = list(experiments)[::-1], []  # alone: what ran when a process died
+    with open_engine("processes", workers=workers) as engine:
+        under_way: dict[Future[Any], tuple[Experiment, float]] = {}
+        while waiting or alone or under_way:
+            room = workers - len(under_way)
+            chosen = [waiting.pop() for _ in range(min(room, len(waiting)))]
+            if not under_way and not chosen:
+                chosen = [alone.pop()]
+            for experiment in chosen:
+                future = engine.submit(_run, experiment.name, tier)
+                under_way[future] = experiment, time.perf_counter()
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            if any(isinstance(future.exception(), BrokenExecutor) for future in done):
+                engine.restart()
+                lost = list(under_way.values())
+                under_way.clear()
+                if len(lost) == 1:
+                    message = "its process died: for want of memory, perhaps"
+                    yield lost[0][0], MemoryError(message), time.perf_counter() - lost[0][1]
+                else:
+                    alone += [experiment for experiment, _ in lost]
                 continue
-            save(result, directory)
-            rows += _draw(experiment, result, directory)
-        results.append(result)
-        rows += claims(result, experiment.paper)
-        _write(rows, directory / "claims.json")
-    progress("all claims", len(experiments), len(experiments))
-    return Reproduction(rows, kept, write_report(results, directory / "report.html", failed))
+            for future in done:
+                experiment, start = under_way.pop(future)
+                error = future.exception()
+                found = _from_worker(future.result()) if error is None else error
+                assert isinstance(found, Result | Exception)
+                yield experiment, found, time.perf_counter() - start
+
+
+def _run(name: str, tier: Tier) -> dict[str, Any]:
+    """In a worker: the result as JSON, which needs no library to be read."""
+    experiment = find_experiment(name)
+    return as_json(experiment.run(**experiment.parameters(tier)))
 
 
 def stored(
@@ -160,7 +225,15 @@ def stored(
     )
     if not same:
         return None
-    # JSON has no number for what is none.
+    return _with_numbers(result)
+
+
+def _from_worker(content: dict[str, Any]) -> Result:
+    return _with_numbers(from_json(content))
+
+
+def _with_numbers(result: Result) -> Result:
+    """The result with NaN where JSON, which has no number for it, had nothing."""
     findings = tuple(
         replace(f, predicted=_real(f.predicted), measured=_real(f.measured), error=_real(f.error))
         for f in result.findings

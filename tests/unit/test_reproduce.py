@@ -2,6 +2,8 @@
 
 import json
 import math
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from twolayer.experiments import EXPERIMENTS
 from twolayer.experiments.registry import Experiment, claims, source_digest
 from twolayer.outcomes import Finding, Prediction
 from twolayer.reproduce import reproduce, stored
-from twolayer.results import Result, load, provenance
+from twolayer.results import Result, as_json, load, provenance
 
 
 def made(name="mean-field-flow", *, calls=None, fail=False, quick=None, full=None):
@@ -140,3 +142,59 @@ def test_rows_of_a_kept_result_are_those_of_a_fresh_one(tmp_path):
     reproduce([experiment], tmp_path)
     result = stored(experiment, experiment.parameters("default"), tmp_path)
     assert math.isnan(claims(result, "subspace_sparse")[1]["measured"])
+
+
+class FlakyEngine:
+    """Computes at once; the process of experiment `deadly` dies, and takes the others with it."""
+
+    def __init__(self, experiments, deadly):
+        self.experiments = {experiment.name: experiment for experiment in experiments}
+        self.deadly, self.under_way, self.restarts = deadly, [], 0
+
+    def submit(self, function, name, tier):
+        del function
+        future = Future()
+        self.under_way.append(future)
+        if name == self.deadly:
+            for other in self.under_way:
+                if not other.done():
+                    other.set_exception(BrokenExecutor())
+        elif self.deadly == "nothing" or self.restarts:
+            experiment = self.experiments[name]
+            future.set_result(as_json(experiment.run(**experiment.parameters(tier))))
+        return future
+
+    def restart(self):
+        self.under_way, self.restarts = [], self.restarts + 1
+
+
+def test_a_process_that_dies_is_one_failed_experiment(tmp_path, monkeypatch):
+    """What ran beside it runs again, alone; rows keep the order of the experiments."""
+    experiments = [made("first"), made("second"), made("third")]
+    engine = FlakyEngine(experiments, "second")
+    monkeypatch.setattr(module, "open_engine", lambda *_, **__: nullcontext(engine))
+    found = reproduce(experiments, tmp_path, workers=2)
+    assert [row["id"].split("/")[1] for row in found.rows] == 2 * ["first"] + ["second"] + 2 * [
+        "third"
+    ]
+    assert [row["verdict"] for row in found.rows[:3]] == ["agrees", "undecided", "failed"]
+    assert "its process died" in found.rows[2]["note"]
+
+
+def test_results_of_workers_are_those_of_this_process(tmp_path, monkeypatch):
+    """NaN and all: the same rows, but for the seconds."""
+    experiments = [made("first"), made("second")]
+    engine = FlakyEngine(experiments, "nothing")
+    expected = reproduce(experiments, tmp_path / "one").rows
+    monkeypatch.setattr(module, "open_engine", lambda *_, **__: nullcontext(engine))
+    found = reproduce(experiments, tmp_path / "two", workers=2).rows
+    np.testing.assert_equal(found, expected)
+
+
+@pytest.mark.slow
+def test_two_experiments_in_two_processes(tmp_path):
+    """Real workers, registered experiments."""
+    chosen = [EXPERIMENTS["decision-table"], EXPERIMENTS["constant-time-floor"]]
+    found = reproduce(chosen, tmp_path, tier="quick", workers=2)
+    assert {row["verdict"] for row in found.rows} == {"agrees"}
+    assert {path.stem for path in tmp_path.glob("*.png")} == {e.name for e in chosen}
