@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -90,7 +92,7 @@ class StructuredParity(eqx.Module):
         """The unit vectors ``D_j = sum_{l in A_j} M_l / sqrt(k)``, one a row."""
         relevant = self.dictionary[:, : self.num_blocks * self.block_size]
         blocks = relevant.T.reshape(self.num_blocks, self.block_size, self.dim)
-        return jnp.sum(blocks, axis=1) / np.sqrt(self.block_size)
+        return jnp.sum(blocks, axis=1) / math.sqrt(self.block_size)
 
     def sample(
         self, num_samples: int, *, key: PRNGKeyArray
@@ -183,7 +185,7 @@ class CodedParity(eqx.Module):
     @property
     def feature(self) -> Float[Array, " d"]:
         """The unit vector along the sum of the relevant columns."""
-        return jnp.sum(self.dictionary[:, : self.relevant], axis=1) / np.sqrt(self.relevant)
+        return jnp.sum(self.dictionary[:, : self.relevant], axis=1) / math.sqrt(self.relevant)
 
     def sample(
         self, num_samples: int, *, key: PRNGKeyArray
@@ -199,7 +201,7 @@ class CodedParity(eqx.Module):
         p = self.background
         y = 2 * jnp.mod(jnp.sum(units, axis=1), 2) - 1
         phi = jnp.concatenate(
-            [2 * units - 1, ((rest < p).astype(dtype) - p) / np.sqrt(p * (1 - p))], axis=1
+            [2 * units - 1, ((rest < p).astype(dtype) - p) / math.sqrt(p * (1 - p))], axis=1
         )
         return phi @ self.dictionary.T, y
 

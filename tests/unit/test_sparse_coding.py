@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from helpers import assert_within_sem
+from twolayer.dynamics.base import cast
 from twolayer.numerics.montecarlo import mean_and_error
 from twolayer.sparse_coding import CodedParity, StructuredParity
 
@@ -84,6 +85,16 @@ def test_coded_parity_is_standardised_and_labelled(getkey):
     # E y phi_i is the structured share for each relevant unit, 0 for the others
     assert_within_sem(*mean_and_error(phi * y[:, None]), [0.5] * 3 + [0.0] * 7)
     np.testing.assert_allclose(np.asarray(task.feature) @ ROTATION[:, :3], 3**-0.5, atol=1e-14)
+
+
+@pytest.mark.parametrize("task", [structured(), CodedParity(ROTATION, 3)])
+def test_single_precision_stays_single(task, getkey):
+    """A dictionary in single precision draws samples in single precision."""
+    single = cast(task, jnp.float32)
+    x, y = single.sample(5, key=getkey())
+    assert x.dtype == y.dtype == np.float32
+    direction = single.features if isinstance(task, StructuredParity) else single.feature
+    assert direction.dtype == np.float32
 
 
 @pytest.mark.parametrize(
