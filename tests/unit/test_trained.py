@@ -1,0 +1,424 @@
+"""Networks trained elsewhere: the import is exact, and each figure has an independent source."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, stats
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from tests.helpers import gaussian_mean, numpy_value
+
+from twolayer.activations import activation_of
+from twolayer.estimators import TwoLayerClassifier, TwoLayerRegressor
+from twolayer.networks import TwoLayerNetwork
+from twolayer.trained import examine, from_arrays, from_sklearn, from_torch
+from twolayer.trained.measures import (
+    Neurons,
+    _series,
+    gradient_moment,
+    linearised,
+    outputs,
+    polynomial_shares,
+    tangent_kernel,
+)
+
+M, D, N = 12, 4, 9
+GENERATOR = np.random.default_rng(5)
+W, B, A = GENERATOR.normal(size=(M, D)), GENERATOR.normal(size=M), GENERATOR.normal(size=M)
+X = GENERATOR.normal(size=(N, D))
+SAMPLES = GENERATOR.normal(size=(80, D))
+CURVED = SAMPLES[:, 0] ** 2 + SAMPLES[:, 1]
+
+
+def values(network, x):
+    """The network by the sum that defines it, in NumPy and SciPy."""
+    bias = 0.0 if network.b is None else np.asarray(network.b)
+    z = x @ np.asarray(network.W).T + bias
+    return float(network.scale) * numpy_value(network.activation)(z) @ np.asarray(network.a)
+
+
+# --- Import
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_a_regressor_of_scikit_learn_keeps_its_predictions(activation):
+    """The imported network predicts what MLPRegressor.predict does, for each of two outputs."""
+    targets = np.stack([CURVED, -3 * CURVED + 1], axis=1)
+    mlp = MLPRegressor(
+        hidden_layer_sizes=(M - 1,), activation=activation, max_iter=5, random_state=0
+    ).fit(SAMPLES, targets)
+    expected = mlp.predict(X)
+    for k in range(2):
+        network = from_sklearn(mlp, output=k)
+        assert network.W.shape == (M, D)  # the intercept is the last neuron
+        np.testing.assert_allclose(jax.vmap(network)(jnp.asarray(X)), expected[:, k], atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_a_classifier_of_scikit_learn_keeps_its_odds(classes):
+    """Logistic function, or softmax, of the imported outputs are MLPClassifier's probabilities."""
+    labels = np.digitize(CURVED, [1.0, 2.0][: classes - 1])
+    mlp = MLPClassifier(hidden_layer_sizes=(M - 1,), max_iter=5, random_state=0)
+    mlp.fit(SAMPLES, labels)
+    chosen = [None] if classes == 2 else range(3)
+    raw = np.stack([outputs(Neurons.of(from_sklearn(mlp, output=k)), X) for k in chosen], axis=1)
+    if classes == 2:
+        raw = np.concatenate([np.zeros((N, 1)), raw], axis=1)
+    odds = np.exp(raw)
+    np.testing.assert_allclose(
+        odds / odds.sum(axis=1, keepdims=True), mlp.predict_proba(X), atol=1e-10
+    )
+
+
+def test_our_estimators_keep_their_predictions():
+    """The weights absorb the scaling of inputs and targets."""
+    inputs, at = 5.0 + 3.0 * SAMPLES, 5.0 + 3.0 * X
+    regressor = TwoLayerRegressor(M - 1, random_state=0).fit(inputs, 100 + 7 * CURVED)
+    expected = regressor.predict(at)
+    # the estimator computes its features in single precision, of numbers up to 100
+    np.testing.assert_allclose(
+        outputs(Neurons.of(from_sklearn(regressor)), at), expected, rtol=1e-4
+    )
+    classifier = TwoLayerClassifier(M - 1, random_state=0).fit(inputs, CURVED > 1)
+    expected = classifier.decision_function(at)
+    found = outputs(Neurons.of(from_sklearn(classifier)), at)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.max(np.abs(expected)))
+
+
+class Tensor:
+    """The part of torch.Tensor that an import touches."""
+
+    def __init__(self, array, dtype="torch.float64"):
+        self.array, self.dtype = np.asarray(array, np.float64), dtype
+
+    def detach(self):
+        return self
+
+    cpu = double = detach
+
+    def new_tensor(self, rows):
+        return Tensor(rows, self.dtype)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.array, dtype=dtype)
+
+
+class Module:
+    """A module with one hidden layer, as torch would show it; `top` is what follows the output."""
+
+    def __init__(self, function, top=lambda out: out, *, reverse=False, dtype="torch.float64"):
+        layers = {
+            "hidden.weight": W, "hidden.bias": B,
+            "out.weight": np.stack([A, A**2]), "out.bias": np.asarray([0.5, -2.0]),
+        }  # fmt: skip
+        names = list(layers)[::-1] if reverse else list(layers)
+        self.parameters = {name: Tensor(layers[name], dtype) for name in names}
+        self.function, self.top = function, top
+
+    def state_dict(self):
+        return self.parameters
+
+    def __call__(self, x):
+        hidden = self.function(np.asarray(x) @ W.T + B)
+        return Tensor(self.top(hidden @ np.stack([A, A**2]).T + [0.5, -2.0]))
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "gelu", "softplus"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_module_shows_its_own_activation(name, reverse):
+    """The activation is the one that gives the module's outputs, in whatever order layers come."""
+    function = numpy_value(activation_of(name))
+    network = from_torch(Module(function, reverse=reverse), output=1)
+    assert network.activation.facts.name == name
+    expected = function(X @ W.T + B) @ A**2 - 2.0
+    np.testing.assert_allclose(outputs(Neurons.of(network), X), expected, atol=1e-12)
+
+
+def test_a_factor_in_front_of_a_module_must_be_named():
+    """A mean-field module is refused without its scale and exact with it."""
+    module = Module(np.tanh, lambda out: out / M)
+    with pytest.raises(ValueError, match="fit none of those"):
+        from_torch(module, output=0)
+    network = from_torch(module, scale=1 / M, output=0)
+    expected = (np.tanh(X @ W.T + B) @ A + 0.5) / M
+    np.testing.assert_allclose(outputs(Neurons.of(network), X), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        Module(np.tanh, lambda out: np.exp(out)),
+        Module(lambda z: np.where(z > 0, z, 0.01 * z)),
+        Module(np.tanh, lambda out: out[:, :1]),
+    ],
+)
+def test_a_module_that_computes_something_else_is_refused(module):
+    """A softmax on top, an unknown activation, an output that is missing."""
+    with pytest.raises(ValueError, match="Expected a module that computes"):
+        from_torch(module, output=0)
+
+
+@pytest.mark.parametrize("names", [["hidden.weight"], ["hidden.weight", "hidden.bias"]])
+def test_a_module_of_other_layers_is_refused(names):
+    """The message lists the parameters that there are."""
+    module = Module(np.tanh)
+    module.parameters = {name: module.parameters[name] for name in names}
+    with pytest.raises(ValueError, match=r"hidden\.weight \(12, 4\)"):
+        from_torch(module)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "match"),
+    [
+        ((A[:-1], W), {}, "Expected input weights"),
+        ((A, W[0]), {}, "Expected input weights"),
+        ((A, W, B[:-1]), {}, "Expected input weights"),
+        ((A, np.where(W[0, 0] == W, np.nan, W)), {}, "finite"),
+        ((A > 0, W), {}, "finite numbers"),
+        ((A, [["x"]]), {}, "numbers"),
+        ((A, W), {"scale": -1.0}, "positive scale"),
+        ((A, W), {"scale": True}, "positive scale"),
+        ((A, W), {"intercept": [1.0, 2.0]}, "one intercept"),
+        ((A, W), {"output": 1}, "`output` from 0 to 0"),
+        ((np.stack([A, A], axis=1), W), {}, "`output` from 0 to 1"),
+        ((np.stack([A, A], axis=1), W), {"output": True}, "`output` from 0 to 1"),
+        ((A, W), {"activation": "nothing"}, "nothing"),
+        ((A, W), {"activation": "1 - x", "intercept": 1.0}, "not 0 at 1"),
+    ],
+)
+def test_arrays_that_make_no_network_are_refused(arguments, options, match):
+    """One sentence says what was expected."""
+    with pytest.raises(ValueError, match=match):
+        from_arrays(*arguments, **options)
+
+
+def test_models_of_other_kinds_are_refused():
+    """Neither an unfitted model nor one of two hidden layers is taken for a network."""
+    with pytest.raises(ValueError, match="call its fit first"):
+        from_sklearn(MLPRegressor())
+    deep = MLPRegressor(hidden_layer_sizes=(3, 3))
+    deep.coefs_, deep.intercepts_ = [1, 2, 3], [1, 2, 3]
+    with pytest.raises(ValueError, match="one hidden layer"):
+        from_sklearn(deep)
+    with pytest.raises(ValueError, match="Expected a PyTorch module"):
+        from_torch(lambda x: x)
+
+
+# --- Measures
+
+
+@pytest.mark.parametrize(("name", "biased"), [("tanh", True), ("relu", True), ("tanh", False)])
+def test_gradients_are_those_of_automatic_differentiation(name, biased):
+    """Tangent kernel, linearised network and sensitivity against jax.grad of the network itself."""
+    bias = B if biased else None
+    network = from_arrays(A, W, bias, activation=name, scale=0.3)
+
+    def parameters(x):
+        def value(a, w, b):
+            return TwoLayerNetwork(a, w, b if biased else None, network.activation, 0.3)(x)
+
+        slopes = jax.grad(value, argnums=(0, 1, 2))(*map(jnp.asarray, (A, W, B)))
+        return np.concatenate([np.ravel(slope) for slope in slopes])
+
+    jacobian = np.stack([parameters(jnp.asarray(x)) for x in X])
+    neurons = Neurons.of(network)
+    kernel = tangent_kernel(neurons, X, np.ones(M, bool))
+    np.testing.assert_allclose(kernel, jacobian @ jacobian.T, atol=1e-10)
+    step = np.random.default_rng(1).normal(size=M * (D + 2))
+    step[-M:] *= biased
+    later = Neurons.of(
+        from_arrays(
+            A + step[:M], W + step[M : M + M * D].reshape(M, D),
+            None if bias is None else B + step[-M:], activation=name, scale=0.3,
+        )
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        linearised(neurons, later, X), values(network, X) + jacobian @ step, atol=1e-10
+    )
+    slopes = np.stack([jax.grad(network)(jnp.asarray(x)) for x in X])
+    np.testing.assert_allclose(gradient_moment(neurons, X), slopes.T @ slopes / N, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh"])
+def test_hermite_series_with_a_bias(name):
+    """Coefficients under a shifted Gaussian against SciPy's adaptive quadrature, kink included."""
+    s, mean, spread = numpy_value(activation_of(name)), 0.7, 1.3
+    found = _series(activation_of(name), np.asarray([mean]), np.asarray([spread]), 4)[0]
+    norms = np.sqrt([1, 1, 2, 6, 24])
+    polynomials = [1, lambda g: g, lambda g: g**2 - 1, lambda g: g**3 - 3 * g, None]
+    polynomials[0], polynomials[4] = lambda g: 1.0, lambda g: g**4 - 6 * g**2 + 3
+    expected = [
+        gaussian_mean(lambda g, p=p: s(mean + spread * g) * p(g), breakpoints=[-mean / spread])
+        for p in polynomials
+    ]
+    np.testing.assert_allclose(found, expected / norms, atol=1e-9)
+
+
+def test_polynomial_shares_of_one_neuron():
+    """For Gaussian inputs they are the Hermite series' sums of squares over the variance."""
+    bias, size = 0.4, 1.5
+    x = stats.norm.ppf((np.arange(4000) + 0.5) / 4000)[:, None]  # a quantile rule, no sampling
+    network = Neurons.of(from_arrays([2.0], [[size]], [bias], activation="relu"))
+    found = polynomial_shares(network, x, 3)
+    s = numpy_value(activation_of("relu"))
+    edges = [-bias / size]
+    polynomials = [lambda g: 1.0, lambda g: g, lambda g: g**2 - 1, lambda g: g**3 - 3 * g]
+    c = [
+        gaussian_mean(lambda g, p=p: s(size * g + bias) * p(g), breakpoints=edges)
+        for p in polynomials
+    ]
+    second = gaussian_mean(lambda g: s(size * g + bias) ** 2, breakpoints=edges)
+    squares = np.asarray(c) ** 2 / [1, 1, 2, 6]
+    expected = np.cumsum([0.0, *squares[1:]]) / (second - squares[0])
+    # the rule cuts tails at 3.7 standard deviations: moments are off by under a percent
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+
+
+def test_a_polynomial_network_has_its_degree():
+    """A cubic network is explained by degree 3 to the last digit, and not by degree 2."""
+    cubic = from_arrays(A, W, B, activation="x^3 - x")
+    x = np.random.default_rng(2).normal(size=(400, D))
+    found = examine(cubic, inputs=x)
+    assert found.degree == 3
+    assert abs(1 - found.polynomial_shares[3]) < 1e-12
+    assert found.polynomial_shares[2] < 0.9
+
+
+# --- Examination
+
+
+def planted(size, *, activation="tanh", movers=20, width=60, dim=30):
+    """A network of which the first `movers` neurons moved along e_1 or e_2, by `size`."""
+    generator = np.random.default_rng(3)
+    start = generator.normal(size=(width, dim)) / np.sqrt(dim)
+    a = np.ones(width)
+    moved = start.copy()
+    moved[:movers, 0] += size * (-1) ** np.arange(movers) * (np.arange(movers) % 4 < 2)
+    moved[:movers, 1] += size * (-1) ** np.arange(movers) * (np.arange(movers) % 4 >= 2)
+    options = {"activation": activation, "scale": 1 / width, "intercept": 0.5}
+    return from_arrays(a, start, **options), from_arrays(a, moved, **options)
+
+
+def test_planted_features_and_their_ticket_are_found():
+    """The two directions, and exactly the neurons that moved along them."""
+    start, end = planted(4.0)
+    found = examine(end, initial=start)
+    movement = found.movement
+    assert found.width == 60  # the intercept's neuron is none
+    np.testing.assert_allclose(
+        np.sort(np.abs(movement.features) @ np.eye(30)[:, :2], axis=1), [[0, 1], [0, 1]], atol=1e-9
+    )
+    assert movement.ticket.tolist() == [True] * 20 + [False] * 41
+    moved, first = (np.asarray(network.W)[:60] for network in (end, start))
+    assert movement.weights == pytest.approx(np.sqrt(20 * 16 / np.sum(first**2)))
+    assert movement.outputs == 0
+    cosines = np.sum(moved * first, axis=1)
+    cosines /= np.linalg.norm(moved, axis=1) * np.linalg.norm(first, axis=1)
+    np.testing.assert_allclose(movement.cosine[:60], cosines, atol=1e-12)
+    assert np.isnan(movement.cosine[60])
+    assert movement.linearised_error > 0.5
+    assert found.conclusion.startswith("Features were learned")
+    assert "2 features" in str(found)
+
+
+def test_the_linearised_error_shrinks_with_the_movement():
+    """A tenth of the movement, a tenth of what the linearisation misses: kernel regime."""
+    sizes = (0.02, 0.002)
+    found = []
+    for size in sizes:
+        start, end = planted(size)
+        found.append(examine(end, initial=start, gamma=0.1))
+    errors = [each.movement.linearised_error for each in found]
+    changes = [each.movement.kernel_change for each in found]
+    # second order against first; tanh's own curvature leaves some percent at the larger size
+    assert errors[0] / errors[1] == pytest.approx(10, rel=0.05)
+    assert changes[0] / changes[1] == pytest.approx(10, rel=0.05)
+    assert found[1].conclusion.startswith("Kernel regime")
+
+
+def test_a_network_that_did_not_move():
+    """All figures of movement are 0, and the sentence says so."""
+    start, _ = planted(1.0)
+    found = examine(start, initial=start)
+    assert found.conclusion.startswith("The network is its initialisation")
+    assert found.movement.kernel_change == found.movement.linearised_error == 0
+    assert found.movement.kernel_alignment == pytest.approx(1)
+    assert not found.movement.ticket.any()
+    assert len(found.movement.features) == 0
+
+
+def test_directions_and_ranks():
+    """One direction is rank 1; orthogonal rows of equal length have full rank."""
+    v = np.asarray([3.0, 4.0, 0.0, 0.0]) / 5
+    line = examine(from_arrays(A, A[:, None] * v, B, activation="tanh"), inputs=X)
+    assert line.effective_rank == pytest.approx(1)
+    assert line.number == 1
+    np.testing.assert_allclose(np.abs(line.directions[0]), np.abs(v), atol=1e-8)
+    square = examine(from_arrays(np.ones(4), 2 * np.eye(4), activation="tanh"), inputs=X)
+    assert square.effective_rank == pytest.approx(4)
+    assert square.movement is square.matching is square.teacher_error is None
+
+
+def test_a_teacher_is_found_again():
+    """A rescaled, shuffled copy of a ReLU teacher matches it exactly; a wrong one does not."""
+    teacher = from_arrays(np.asarray([1.0, -2.0, 0.5]), W[:3])
+    sizes, order = np.asarray([2.0, 0.5, 3.0]), np.asarray([2, 0, 1])
+    copy = from_arrays(
+        (np.asarray(teacher.a) / sizes)[order], (W[:3] * sizes[:, None])[order], scale=1.0
+    )
+    found = examine(copy, teacher=teacher)
+    assert found.matching.cluster.tolist() == order.tolist()
+    assert np.max(found.matching.angle) < 1e-7
+    mass = np.abs([1.0, -2.0, 0.5]) * np.linalg.norm(W[:3], axis=1)
+    np.testing.assert_allclose(found.matching.cluster_mass, mass)
+    assert found.teacher_error < 1e-20
+    doubled = examine(from_arrays(2 * np.asarray(copy.a), copy.W), teacher=teacher)
+    truth = values(teacher, np.random.default_rng(0).standard_normal((1000, D)))
+    assert doubled.teacher_error == pytest.approx(np.mean(truth**2) / np.var(truth))
+    bare = examine(copy, teacher=W[:3])
+    assert bare.teacher_error is None
+    assert bare.matching.cluster.tolist() == order.tolist()
+
+
+def test_a_share_that_scipy_knows():
+    """E relu(G)^2 and its mean, which the variance of shares rests on, by SciPy's quadrature."""
+    density = stats.norm.pdf
+    second = integrate.quad(lambda g: g**2 * density(g), 0, np.inf)[0]
+    first = integrate.quad(lambda g: g * density(g), 0, np.inf)[0]
+    x = np.random.default_rng(4).normal(size=(20000, 1))
+    shares = polynomial_shares(Neurons.of(from_arrays([1.0], [[1.0]])), x, 2)
+    linear = 0.25 / (second - first**2)
+    # 20,000 samples: the standard error of a share of order 1 is about 0.005
+    assert shares[1] == pytest.approx(linear, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"degree": 0}, "degree from 1"),
+        ({"degree": True}, "degree from 1"),
+        ({"gamma": 1.0}, "gamma"),
+        ({"inputs": X[:, :2]}, "at least two inputs"),
+        ({"inputs": X[:1]}, "at least two inputs"),
+        ({"inputs": np.full((3, D), np.nan)}, "at least two inputs"),
+        ({"initial": "network"}, "initial network as one TwoLayerNetwork"),
+        ({"initial": from_arrays(A[:3], W[:3])}, "same shape"),
+        ({"initial": from_arrays(A, W, activation="tanh")}, "one activation"),
+        ({"teacher": from_arrays(A, W[:, :2])}, "dimension"),
+        ({"teacher": from_arrays(A, W, activation="tanh")}, "one activation"),
+    ],
+)
+def test_wrong_use_of_examine(options, match):
+    """One sentence says what was expected."""
+    with pytest.raises(ValueError, match=match):
+        examine(from_arrays(A, W), **options)
+
+
+def test_zero_networks():
+    """Zero output weights are examined; a network without input weights is refused."""
+    silent = examine(from_arrays(0 * A, W), inputs=X)
+    assert silent.number == 0
+    with pytest.raises(ValueError, match="zeros alone"):
+        examine(from_arrays(A, 0 * W))
