@@ -11,13 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from twolayer.diagnose.methods import (
-    Gain,
+    Measure,
     MethodError,
     Splits,
     corrected_error,
     estimator,
     fit,
-    loss_of,
 )
 from twolayer.experiments.registry import Progress
 from twolayer.theory.one_step.regimes import paper_degree
@@ -84,24 +83,21 @@ def advise(
     y: Any,
     splits: Splits,
     methods: Sequence[MethodError],
-    over: Gain,
+    measure: Measure,
     *,
-    classes: bool,
     random_state: int,
     progress: Progress,
 ) -> Advice:
     """Recommendations for these samples."""
-    del over
     best = min(methods, key=lambda method: method.error)
     close = [m for m in methods if (m.folds - best.folds).mean() <= _margin(m, best)]
     method = min(close, key=lambda m: m.seconds).name
-    variance = 1.0 if classes else float(np.var(y))
-    model = estimator("one step", classes=classes, random_state=random_state)
+    model = estimator("one step", classes=measure.classes, random_state=random_state)
     errors: dict[int, list[float]] = {}
     for k, width in enumerate(_WIDTHS):
         progress("widths", k, len(_WIDTHS) + 1)
         model.set_params(width=width)
-        errors[width] = _errors(model, x, y, splits, classes=classes, variance=variance)
+        errors[width] = _errors(model, x, y, splits, measure)
     progress("widths", len(_WIDTHS), len(_WIDTHS) + 1)
     table = {width: np.asarray(found) for width, found in errors.items()}
     least = min(table.values(), key=np.mean)
@@ -109,8 +105,11 @@ def advise(
         w for w in _WIDTHS if (gap := table[w] - least).mean() <= max(corrected_error(gap), 1e-12)
     )
     model.set_params(width=width)
-    halves = [(inside[::2], outside) for inside, outside in splits]
-    fewer = np.asarray(_errors(model, x, y, halves, classes=classes, variance=variance))
+    halves = [
+        (_half(inside, y, measure, random_state=random_state), outside)
+        for inside, outside in splits
+    ]
+    fewer = np.asarray(_errors(model, x, y, halves, measure))
     fall = fewer - table[width]
     fit(model, x, y)
     rate = _learning_rate(model, width)
@@ -122,7 +121,7 @@ def advise(
         {w: (float(t.mean()), corrected_error(t)) for w, t in table.items()},
         rate,
         more,
-        _sentences(method, width, rate, more),
+        _sentences(method, _enough_neurons(width), rate, more),
     )
 
 
@@ -130,13 +129,22 @@ def _margin(one: MethodError, best: MethodError) -> float:
     return max(corrected_error(one.folds - best.folds), 1e-12)
 
 
-def _errors(model: Any, x: Any, y: Any, splits: Splits, *, classes: bool, variance: float) -> Any:
-    found = []
-    for inside, outside in splits:
-        fitted = fit(model, x[inside], y[inside])
-        losses = loss_of(fitted, x[outside], y[outside], classes=classes, variance=variance)
-        found.append(float(losses.mean()))
-    return found
+def _half(rows: Any, y: Any, measure: Measure, *, random_state: int) -> Any:
+    """A random half of the rows, with each class's share kept and no class lost."""
+    generator = np.random.default_rng(random_state)
+    rows = generator.permutation(rows)
+    if measure.classes:
+        rows = rows[np.argsort(y[rows], kind="stable")]
+        _, places = np.unique(y[rows], return_index=True)
+        return np.concatenate([part[: -(-len(part) // 2)] for part in np.split(rows, places[1:])])
+    return rows[: len(rows) // 2]
+
+
+def _errors(model: Any, x: Any, y: Any, splits: Splits, measure: Measure) -> list[float]:
+    return [
+        measure.of(fit(model, x[inside], y[inside]), x[outside], y[outside])
+        for inside, outside in splits
+    ]
 
 
 def _learning_rate(model: Any, width: int) -> float:
@@ -147,7 +155,13 @@ def _learning_rate(model: Any, width: int) -> float:
     return float(np.median(change) / model.median_gradient_ * width)
 
 
-def _sentences(method: str, width: int, rate: float, more: tuple[float, float]) -> tuple[str, ...]:
+def _enough_neurons(width: int) -> str:
+    if width == _WIDTHS[-1]:
+        return f"{width} neurons or more do best in a one-step network"
+    return f"{width} neurons are enough for a one-step network"
+
+
+def _sentences(method: str, width: str, rate: float, more: tuple[float, float]) -> tuple[str, ...]:
     step = f"one step of about {rate:.3g}" if rate else "no step at all: random features"
     better = more[0] > 2 * more[1]
     samples = (
@@ -158,7 +172,7 @@ def _sentences(method: str, width: int, rate: float, more: tuple[float, float]) 
     )
     return (
         f"Method: {method}, the fastest among those that do best.",
-        f"Width: {width} neurons are enough for a one-step network; hold-out prefers {step}.",
+        f"Width: {width}; hold-out prefers {step}.",
         samples,
     )
 

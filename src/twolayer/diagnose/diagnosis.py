@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 from sklearn.utils.multiclass import type_of_target
 
 from twolayer.diagnose.advice import Advice, Spread, advise, data_spread
@@ -17,7 +18,9 @@ from twolayer.diagnose.methods import (
     LEARNED,
     METHODS,
     Gain,
+    Measure,
     MethodError,
+    by_ranks,
     compare_methods,
     gain,
     splits_of,
@@ -29,7 +32,10 @@ Verdict = Literal["features", "kernel", "equal", "no signal", "can't tell"]
 _FOLDS = 5
 _FEWEST = 20  # samples
 _CONFIDENT = 0.975
-_RELEVANT = 0.1  # of the error of the better family: a gap below it does not matter
+_LARGE = 1e100
+# a gap does not matter that is below a tenth of the better family's error, or a fiftieth of what
+# there is to learn
+_RELEVANT = 0.1, 0.02
 
 
 @dataclass(frozen=True)
@@ -42,10 +48,15 @@ class Diagnosis:
         One sentence.
     verdict
         ``"features"``: learned features beat every fixed kernel that was tried; ``"kernel"``: a
-        fixed kernel is better; ``"equal"``: they differ by less than a tenth of their error;
+        fixed kernel is better; ``"equal"``: they differ by less than a tenth of their error or a
+        fiftieth of what there is to learn;
         ``"no signal"``: nothing beats the best constant; ``"can't tell"``: the data don't decide.
     task
         ``"classification"`` or ``"regression"``.
+    measure
+        What errors are: ``"error"``, the share of wrong labels; ``"1 - area under ROC curve"``
+        where classes are so uneven that no method's labels beat the commonest class although
+        their scores rank the samples; ``"square error / variance"`` for numbers.
     samples, rows, columns
         How many samples were used, how many there were, and how many inputs.
     methods
@@ -53,7 +64,7 @@ class Diagnosis:
     gain
         Of learned over fixed features.
     signal
-        Of the best method over the best constant.
+        Of the best method over the best constant; for classes in how scores rank the samples.
     directions
         What is learned of the inputs; ``None`` where there is no signal.
     spread
@@ -69,6 +80,7 @@ class Diagnosis:
     conclusion: str
     verdict: Verdict
     task: str
+    measure: str
     samples: int
     rows: int
     columns: int
@@ -83,8 +95,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         """The conclusion, the errors and the advice as text."""
-        kind = "error" if self.task == "classification" else "square error / variance"
-        lines = [self.conclusion, "", f"{kind}, {_FOLDS} folds of {self.samples} samples:"]
+        lines = [self.conclusion, "", f"{self.measure}, {_FOLDS} folds of {self.samples} samples:"]
         for method in sorted(self.methods, key=lambda m: m.error):
             lines.append(
                 f"  {method.name:16s} {method.error:.4f} +- {method.standard_error:.4f}"
@@ -133,7 +144,7 @@ def diagnose(
     ------
     ValueError
         If there are fewer than 20 samples, no two classes with 5 samples each, shapes don't fit,
-        or a number is not finite.
+        a number is not finite, or no method can be trained.
 
     Examples
     --------
@@ -143,6 +154,7 @@ def diagnose(
     >>> found.task, found.signal.confidence > 0.99
     ('classification', True)
     """
+    methods = _chosen(methods)
     names = tuple(map(str, getattr(X, "columns", ()))) or None
     x, y = _checked(X, y)
     notes: list[str] = []
@@ -163,33 +175,41 @@ def diagnose(
         x = x[:, varying]
         names = None if names is None else tuple(np.asarray(names)[varying])
     names = names or tuple(f"x{k + 1}" for k in np.flatnonzero(varying))
-    for name in methods:
-        if name not in METHODS:
-            raise ValueError(unknown("method", name, METHODS, f"choose from {', '.join(METHODS)}"))
     splits = splits_of(y, classes=classes, folds=_FOLDS, random_state=random_state)
-    found = compare_methods(
+    found, failures = compare_methods(
         x, y, splits, names=methods, classes=classes, random_state=random_state, progress=progress
     )
+    notes += failures
+    if len(found) == 1:
+        message = f"Expected a method that can be trained on these data. Received: {failures[0]}"
+        raise ValueError(message)
+    ranked = by_ranks(found)
+    signal = gain(ranked[1:], ranked[:1])
+    seen = signal.confidence > _CONFIDENT
+    labelled = gain(found[1:], found[:1]).confidence > _CONFIDENT
+    measure = Measure(classes, 1.0 if classes else float(np.var(y)), ranks=seen and not labelled)
+    if measure.ranks:
+        notes.append(
+            "No method's labels beat always naming the commonest class, but scores rank the "
+            "samples: methods are compared by the area under the ROC curve."
+        )
+        found = ranked
     constant, rest = found[0], found[1:]
     families = [[m for m in rest if m.name in family] for family in (LEARNED, FIXED)]
-    signal = gain(rest, [constant])
     over = gain(*families) if all(families) else gain(rest, rest)
-    seen = signal.confidence > _CONFIDENT
     directions = advice = None
     if seen:
-        solver = "layerwise" if over.first == "layer-wise" else "one_step"
         directions = find_directions(
-            x, y, splits, solver=solver, classes=classes, random_state=random_state,
+            x, y, splits, method=over.first, measure=measure, random_state=random_state,
             progress=progress,
         )  # fmt: skip
-        advice = advise(
-            x, y, splits, rest, over, classes=classes, random_state=random_state, progress=progress
-        )
-    verdict = _verdict(signal, over, rest, both=all(families))
+        advice = advise(x, y, splits, rest, measure, random_state=random_state, progress=progress)
+    verdict = _verdict(signal, over, constant, rest, both=all(families))
     return Diagnosis(
-        _conclusion(verdict, signal, over, rest, directions),
+        _conclusion(verdict, signal, over, rest, directions, both=all(families)),
         verdict,
         "classification" if classes else "regression",
+        measure.name,
         len(x),
         rows,
         x.shape[1],
@@ -202,6 +222,18 @@ def diagnose(
         names,
         tuple(notes),
     )
+
+
+def _chosen(methods: Sequence[str]) -> tuple[str, ...]:
+    """The methods' names without repetition."""
+    chosen = (methods,) if isinstance(methods, str) else tuple(dict.fromkeys(methods))
+    for name in chosen:
+        if name not in METHODS:
+            raise ValueError(unknown("method", name, METHODS, f"choose from {', '.join(METHODS)}"))
+    if not chosen:
+        message = f"Expected at least one method of {', '.join(METHODS)}. Received: none."
+        raise ValueError(message)
+    return chosen
 
 
 def _checked(X: Any, y: Any) -> tuple[Float[np.ndarray, "n d"], Any]:
@@ -220,6 +252,13 @@ def _checked(X: Any, y: Any) -> tuple[Float[np.ndarray, "n d"], Any]:
         message = "Expected finite numbers. Received: NaN or infinity among them; fill or drop "
         message += "them."
         raise ValueError(message)
+    if labels.dtype.kind == "O" and any(one is None or one != one for one in labels):
+        message = "Expected a label for each sample. Received: missing ones; drop their rows."
+        raise ValueError(message)
+    # squares of larger numbers overflow; every method standardises, so that units don't matter
+    largest = np.max(np.abs(x), axis=0, initial=1.0)
+    if largest.max(initial=1.0) > _LARGE:
+        x = x / np.where(largest > _LARGE, largest, 1.0)
     return x, labels if labels.dtype.kind in "biuf" else labels.astype(str)
 
 
@@ -263,18 +302,20 @@ def _usable(x: Any, y: Any, classes: bool, notes: list[str]) -> tuple[Any, Any]:
     return x, y if classes else np.asarray(y, np.float64)
 
 
-def _verdict(signal: Gain, over: Gain, rest: Sequence[MethodError], *, both: bool) -> Verdict:
+def _verdict(
+    signal: Gain, over: Gain, constant: MethodError, rest: Sequence[MethodError], *, both: bool
+) -> Verdict:
     if signal.confidence <= _CONFIDENT:
         return "no signal" if signal.difference < 2 * signal.standard_error else "can't tell"
     if not both:
         return "can't tell"
     best = min(method.error for method in rest)
+    bound = abs(over.difference) + stats.t.ppf(_CONFIDENT, _FOLDS - 1) * over.standard_error
+    if bound < max(_RELEVANT[0] * best, _RELEVANT[1] * (constant.error - best)):
+        return "equal"
     if over.confidence > _CONFIDENT:
         return "features"
-    if over.confidence < 1 - _CONFIDENT:
-        return "kernel"
-    bound = abs(over.difference) + 2 * over.standard_error
-    return "equal" if bound < _RELEVANT * best + 1e-3 else "can't tell"
+    return "kernel" if over.confidence < 1 - _CONFIDENT else "can't tell"
 
 
 def _conclusion(
@@ -283,11 +324,13 @@ def _conclusion(
     over: Gain,
     rest: Sequence[MethodError],
     directions: Directions | None,
+    *,
+    both: bool,
 ) -> str:
     errors = {method.name: method.error for method in rest}
     gap = f"by {abs(over.difference):.3g} +- {over.standard_error:.2g}"
     if verdict == "no signal":
-        return "No signal: no method predicts these labels better than a constant does."
+        return "No signal: with these samples no method predicts the labels better than a constant."
     if verdict == "features":
         count = "" if directions is None or directions.number is None else _count(directions.number)
         return (
@@ -307,6 +350,11 @@ def _conclusion(
         )
     if signal.confidence <= _CONFIDENT:
         return "Can't tell: the data are too few to say whether there is anything to learn."
+    if not both:
+        return (
+            f"Can't tell whether features matter: only one family was tried; {over.first} has an "
+            f"error of {errors[over.first]:.3g}."
+        )
     return (
         f"Can't tell: the gap between learned features and fixed kernels, {over.difference:.3g}, "
         f"is within its error of {over.standard_error:.2g}."

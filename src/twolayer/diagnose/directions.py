@@ -10,20 +10,29 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from twolayer.diagnose.methods import Splits, corrected_error, fit, loss_of
+from twolayer.diagnose.methods import (
+    SOLVER_OF,
+    Measure,
+    Splits,
+    corrected_error,
+    fit,
+    ranking_error,
+)
 from twolayer.estimators import (
     RandomFeaturesClassifier,
     RandomFeaturesRegressor,
     TwoLayerClassifier,
     TwoLayerRegressor,
 )
+from twolayer.estimators.first_layers import gradient_moment
 from twolayer.experiments.registry import Progress
 from twolayer.numerics.hermite import hermite_values, multi_indices
 
 _DIMENSIONS = (1, 2, 3, 5, 8, 13)
 _HIGHEST = 5  # Hermite degree that is tried
 _JOINT = 3  # directions along which degrees are counted together
-_CLEAR = 3.5  # standard errors that a coefficient must lie from 0
+_CLEAR = 5.0  # standard deviations above chance that make a degree's coefficients clear
+_FLIPS = 300  # random signs that say what chance does
 
 
 @dataclass(frozen=True)
@@ -42,8 +51,10 @@ class Directions:
     degree, degree_errors
         The Hermite degree along them that is enough, and the error with each degree tried.
     exponent, coefficients
-        The information exponent along the first direction: the least k of at least 1 whose Hermite
-        coefficient is clearly not 0, ``None`` if there is none up to 5; and ``z`` scores.
+        The information exponent along the first three directions together: the least k of at
+        least 1 with a Hermite coefficient of degree k that is clearly not 0, ``None`` if there is
+        none up to 5; and for each k by how many standard deviations the squared coefficients
+        exceed what chance makes of them.
     """
 
     vectors: Float[np.ndarray, "k d"]
@@ -56,24 +67,16 @@ class Directions:
     coefficients: list[float]
 
 
-def gradient_moment(model: Any, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "d d"]:
-    """``mean over x of sum_c grad f_c grad f_c^T``, of a fitted network in standardised inputs."""
-    scaled = model._scaled(x)
-    gates = (scaled @ model.weights_.T + model.biases_ > 0).astype(np.float64)
-    a = model.read_out_.coefficients
-    W = model.weights_.astype(np.float64)
-    moment = np.zeros((W.shape[1], W.shape[1]))
-    for column in (a - a.mean(axis=1, keepdims=True) if a.shape[1] > 1 else a).T:
-        gradients = gates @ (column[:, None] * W)
-        moment += gradients.T @ gradients / len(x)
-    return moment
-
-
 def leading_directions(
     model: Any, x: Float[np.ndarray, "n d"], number: int
 ) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
-    """Eigenvectors of `gradient_moment`, the largest first, and their shares of the trace."""
-    values, vectors = np.linalg.eigh(gradient_moment(model, x))
+    """Eigenvectors of the gradient's second moment in standardised inputs, and their shares.
+
+    The largest come first; shares are of its trace.
+    """
+    scaled = model._scaled(x)
+    moment = gradient_moment(model.weights_, model.biases_, model.read_out_.coefficients, scaled)
+    values, vectors = np.linalg.eigh(moment)
     order = np.argsort(values)[::-1][:number]
     total = max(float(values.sum()), np.finfo(float).tiny)
     return vectors[:, order].T, values[order] / total
@@ -88,57 +91,68 @@ def normal_scores(
     return stats.norm.ppf((place / 2 + 0.5) / (len(known) + 1))
 
 
+def whitened(
+    z: Float[np.ndarray, "n k"], other: Float[np.ndarray, "r k"]
+) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "r k"]]:
+    """Both tables less the mean of the first, turned so that its columns are uncorrelated."""
+    mean = z.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(z.T)))
+    # columns that say nothing of their own stay small instead of becoming noise
+    scale = 1 / np.sqrt(np.maximum(values, 1e-6 * max(float(values[-1]), 1e-30)))
+    root = (vectors * scale) @ vectors.T
+    return (z - mean) @ root, (other - mean) @ root
+
+
 def find_directions(
     x: Float[np.ndarray, "n d"],
     y: Any,
     splits: Splits,
     *,
-    solver: str,
-    classes: bool,
+    method: str,
+    measure: Measure,
     random_state: int,
     progress: Progress,
 ) -> Directions:
-    """Directions, how many of them, which degree, and the information exponent.
+    """Directions of that method's network, how many, which degree, the information exponent.
 
     Directions are learned on the training part of each split, and what is done with them is judged
     on its held-out part.
     """
-    network = (TwoLayerClassifier if classes else TwoLayerRegressor)(
-        solver=solver, random_state=random_state
+    network = (TwoLayerClassifier if measure.classes else TwoLayerRegressor)(
+        solver=SOLVER_OF.get(method, "recursive"), random_state=random_state
     )
-    variance = 1.0 if classes else float(np.var(y))
-    settings = {"classes": classes, "variance": variance, "random_state": random_state}
+    generator = np.random.default_rng(random_state)
     dims = [k for k in _DIMENSIONS if k < x.shape[1]] + [x.shape[1]]
     widths: dict[int, list[float]] = {k: [] for k in dims}
     degrees: dict[int, list[float]] = {k: [] for k in range(_HIGHEST + 1)}
-    scores: list[np.ndarray] = []
-    first = np.zeros(x.shape[1])
+    squares = np.zeros((_HIGHEST, _FLIPS + 1))
     for fold, (inside, outside) in enumerate(splits):
         progress("directions", fold, len(splits))
         fitted = fit(network, x[inside], y[inside])
         vectors, _ = leading_directions(fitted, x[inside], max(dims))
-        first = vectors[0] if fold == 0 else first
-        vectors[0] *= np.sign(vectors[0] @ first) or 1.0  # so that odd coefficients add up
         z_in, z_out = (fitted._scaled(x[rows]) @ vectors.T for rows in (inside, outside))
         parts = (y[inside], y[outside])
         for k in dims:
-            widths[k].append(_error(z_in[:, :k], z_out[:, :k], parts, **settings))
+            widths[k].append(
+                _error(z_in[:, :k], z_out[:, :k], parts, measure, random_state=random_state)
+            )
         joint = min(_JOINT, len(vectors))
-        columns = range(joint)
+        white_in, white_out = whitened(z_in[:, :joint], z_out[:, :joint])
         g_in, g_out = (
-            np.stack([normal_scores(z[:, j], z_in[:, j]) for j in columns], axis=1)
-            for z in (z_in, z_out)
+            np.stack([normal_scores(z[:, j], white_in[:, j]) for j in range(joint)], axis=1)
+            for z in (white_in, white_out)
         )
         for degree in degrees:
             h_in, h_out = (hermite_features(g, degree) for g in (g_in, g_out))
-            degrees[degree].append(_linear_error(h_in, h_out, parts, **settings))
-        scores.append(_coefficients(normal_scores(z_out[:, 0]), y[outside], classes=classes))
+            degrees[degree].append(_linear_error(h_in, h_out, parts, measure))
+        squares += squared_coefficients(g_out, parts[1], generator, classes=measure.classes)
     progress("directions", len(splits), len(splits))
     fitted = fit(network, x, y)
     vectors, shares = leading_directions(fitted, x, min(10, x.shape[1]))
     number = _enough(widths)
-    coefficients = np.sum(scores, axis=0) / np.sqrt(len(scores))
-    clear = np.flatnonzero(np.max(np.abs(coefficients), axis=1) > _CLEAR)
+    chance = squares[:, 1:]
+    scores = (squares[:, 0] - chance.mean(axis=1)) / np.maximum(chance.std(axis=1), 1e-30)
+    clear = np.flatnonzero(scores > _CLEAR)
     return Directions(
         vectors,
         shares,
@@ -147,7 +161,7 @@ def find_directions(
         _enough(degrees),
         {k: (float(np.mean(e)), corrected_error(np.asarray(e))) for k, e in degrees.items()},
         int(clear[0]) + 1 if clear.size else None,
-        np.max(np.abs(coefficients), axis=1).tolist(),
+        scores.tolist(),
     )
 
 
@@ -170,18 +184,17 @@ def _enough(errors: dict[int, list[float]]) -> int:
     return max(table)
 
 
-def _error(z_in: Any, z_out: Any, y: Sequence[Any], **settings: Any) -> float:
+def _error(
+    z_in: Any, z_out: Any, y: Sequence[Any], measure: Measure, *, random_state: int
+) -> float:
     """Of random features in the projections alone."""
-    classes = settings["classes"]
-    kind = RandomFeaturesClassifier if classes else RandomFeaturesRegressor
-    model = fit(kind(300, random_state=settings["random_state"]), z_in, y[0])
-    losses = loss_of(model, z_out, y[1], classes=classes, variance=settings["variance"])
-    return float(losses.mean())
+    kind = RandomFeaturesClassifier if measure.classes else RandomFeaturesRegressor
+    return measure.of(fit(kind(300, random_state=random_state), z_in, y[0]), z_out, y[1])
 
 
-def _linear_error(h_in: Any, h_out: Any, y: Sequence[Any], **settings: Any) -> float:
+def _linear_error(h_in: Any, h_out: Any, y: Sequence[Any], measure: Measure) -> float:
     """Of ridge regression on given features (of class indicators for classes)."""
-    classes = settings["classes"]
+    classes = measure.classes
     names = np.unique(y[0])
     table = (y[0][:, None] == names[None]).astype(float) if classes else y[0][:, None]
     mean_h, mean_y = h_in.mean(axis=0), table.mean(axis=0)
@@ -189,15 +202,33 @@ def _linear_error(h_in: Any, h_out: Any, y: Sequence[Any], **settings: Any) -> f
     gram = centred.T @ centred + 1e-3 * len(h_in) * np.eye(h_in.shape[1])
     a = np.linalg.solve(gram, centred.T @ (table - mean_y)) if h_in.shape[1] else None
     out = mean_y + ((h_out - mean_h) @ a if a is not None else np.zeros((len(h_out), 1)))
+    if measure.ranks:
+        return ranking_error(out, names, y[1])
     if classes:
         return float(np.mean(names[np.argmax(out, axis=1)] != y[1]))
-    return float(np.mean((out[:, 0] - y[1]) ** 2) / settings["variance"])
+    return float(np.mean((out[:, 0] - y[1]) ** 2) / measure.variance)
 
 
-def _coefficients(z: Any, y: Any, *, classes: bool) -> Float[np.ndarray, "k c"]:
-    """``E y He_k(z)`` in standard errors, for k = 1, ..., 5."""
-    basis = hermite_values(z, _HIGHEST)[:, 1:]
+def squared_coefficients(
+    z: Float[np.ndarray, "n k"], y: Any, generator: np.random.Generator, *, classes: bool
+) -> Float[np.ndarray, "g r"]:
+    """Squared coefficients ``E y He_p(z)`` over their variances, summed over each degree ``|p|``.
+
+    The first column is what the samples say, the others what they would say if each sample's
+    term had a random sign: how large the sums are by chance where every coefficient is 0,
+    whatever the terms' variances and correlations. Turning z changes little, so that sums of
+    different splits can be added although their directions differ.
+    """
     table = (y[:, None] == np.unique(y)[None]).astype(float) if classes else y[:, None]
-    terms = basis[:, :, None] * (table - table.mean(axis=0))[:, None, :]
-    error = terms.std(axis=0, ddof=1) / np.sqrt(len(z))
-    return terms.mean(axis=0) / np.maximum(error, np.finfo(float).tiny)
+    table = table - table.mean(axis=0)
+    signs = generator.choice([-1.0, 1.0], size=(_FLIPS, len(z)))
+    signs = np.concatenate([np.ones((1, len(z))), signs])
+    tables = [hermite_values(column, _HIGHEST) for column in z.T]
+    found = np.zeros((_HIGHEST, _FLIPS + 1))
+    for p in multi_indices(z.shape[1], _HIGHEST):
+        if any(p):
+            basis = np.prod([t[:, k] for t, k in zip(tables, p, strict=True)], axis=0)
+            terms = basis[:, None] * table
+            size = np.maximum(terms.std(axis=0, ddof=1), 1e-30) * np.sqrt(len(z))
+            found[sum(p) - 1] += np.sum((signs @ terms / size) ** 2, axis=1)
+    return found

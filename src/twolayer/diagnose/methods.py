@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, SVR
+from sklearn.svm import SVC
 
 from twolayer.estimators import (
     NTKClassifier,
@@ -29,8 +31,11 @@ from twolayer.estimators import (
 from twolayer.experiments.registry import Progress
 
 FIXED = ("linear", "rbf kernel", "tangent kernel", "random features")
-LEARNED = ("one step", "layer-wise", "langevin", "trained network")
+LEARNED = ("recursive", "one step", "layer-wise", "langevin", "trained network")
 METHODS = FIXED + LEARNED
+SOLVER_OF: dict[str, str] = dict(
+    zip(LEARNED, ("recursive", "one_step", "layerwise", "langevin", "sgd"), strict=True)
+)
 
 Splits = Sequence[tuple[Int[np.ndarray, " i"], Int[np.ndarray, " o"]]]
 
@@ -48,11 +53,16 @@ class MethodError:
         variance of the targets.
     seconds
         To train once, on average.
+    ranks
+        How badly its scores rank the samples of each fold: 1 - the area under the ROC curve, the
+        mean over classes against the rest, 1/2 for a constant; for numbers the same as `folds`.
+        Uneven classes hide from the share of wrong labels what this sees.
     """
 
     name: str
     folds: Float[np.ndarray, " f"]
     seconds: float
+    ranks: Float[np.ndarray, " f"]
 
     @property
     def error(self) -> float:
@@ -89,27 +99,67 @@ def estimator(name: str, *, classes: bool, random_state: int) -> Any:
         )
         return make_pipeline(StandardScaler(), model)
     if name == "rbf kernel":
-        machine = SVC() if classes else SVR()
-        search = GridSearchCV(machine, {"C": [1.0, 10.0, 100.0]}, cv=3)
-        return make_pipeline(StandardScaler(), search)
+        return make_pipeline(StandardScaler(), _rbf_kernel(classes=classes))
     if name == "tangent kernel":
         return (NTKClassifier if classes else NTKRegressor)(random_state=random_state)
     if name == "random features":
         kind = RandomFeaturesClassifier if classes else RandomFeaturesRegressor
         return kind(random_state=random_state)
-    solvers: dict[str, str] = dict(
-        zip(LEARNED, ("one_step", "layerwise", "langevin", "sgd"), strict=True)
-    )
     kind = TwoLayerClassifier if classes else TwoLayerRegressor
-    return kind(solver=solvers[name], random_state=random_state)
+    return kind(solver=SOLVER_OF[name], random_state=random_state)
 
 
-def loss_of(
-    model: Any, x: Any, y: Any, *, classes: bool, variance: float
-) -> Float[np.ndarray, " n"]:
-    """The error of each sample: 0 or 1, or the square over the variance."""
-    found = model.predict(x)
-    return (found != y).astype(float) if classes else (found - y) ** 2 / variance
+def _rbf_kernel(*, classes: bool) -> Any:
+    """A support vector machine for classes, ridge regression of scaled targets for numbers."""
+    if classes:
+        return GridSearchCV(SVC(), {"C": [0.3, 1.0, 10.0, 100.0]}, cv=3)
+    choices = {"alpha": [1e-3, 1e-1, 1.0], "gamma": [None, 0.01]}  # None is 1 / d
+    search = GridSearchCV(KernelRidge(kernel="rbf"), choices, cv=3)
+    return TransformedTargetRegressor(search, transformer=StandardScaler())
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What counts as error: wrong labels, badly ranked samples, or squares over a variance."""
+
+    classes: bool
+    variance: float = 1.0
+    ranks: bool = False
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        if not self.classes:
+            return "square error / variance"
+        return "1 - area under ROC curve" if self.ranks else "error"
+
+    def of(self, model: Any, x: Any, y: Any) -> float:
+        """The error of a fitted model on held-out samples."""
+        if self.ranks:
+            return ranking_error(model.decision_function(x), model.classes_, y)
+        found = model.predict(x)
+        if self.classes:
+            return float(np.mean(found != y))
+        return float(np.mean((found - y) ** 2) / self.variance)
+
+
+def ranking_error(scores: Any, names: Any, y: Any) -> float:
+    """1 - the area under the ROC curve of each class against the rest, the mean over classes.
+
+    Scores are a column for each name, or for two classes one column that says how far the second
+    is above the first.
+    """
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim == 1:
+        scores = np.stack([-scores, scores], axis=1)
+    areas = []
+    for column, name in zip(scores.T, names, strict=True):
+        own = y == name
+        inside, outside = int(own.sum()), int((~own).sum())
+        if inside and outside:
+            above = stats.rankdata(column)[own].sum() - inside * (inside + 1) / 2
+            areas.append(above / (inside * outside))
+    return 1 - float(np.mean(areas))
 
 
 def compare_methods(
@@ -121,22 +171,32 @@ def compare_methods(
     classes: bool,
     random_state: int,
     progress: Progress,
-) -> list[MethodError]:
-    """Every method on every split, and the best constant."""
-    variance = 1.0 if classes else float(np.var(y))
-    found = [_constant(y, splits, classes=classes, variance=variance)]
+) -> tuple[list[MethodError], list[str]]:
+    """The best constant and every method on every split; and a note on each that failed."""
+    measure = Measure(classes, 1.0 if classes else float(np.var(y)))
+    found, failures = [_constant(y, splits, measure)], []
     for k, name in enumerate(names):
         progress("methods", k, len(names))
         model = estimator(name, classes=classes, random_state=random_state)
-        errors, start = [], time.perf_counter()
-        for inside, outside in splits:
-            fitted = fit(clone(model), x[inside], y[inside])
-            losses = loss_of(fitted, x[outside], y[outside], classes=classes, variance=variance)
-            errors.append(losses.mean())
+        errors, ranks, start = [], [], time.perf_counter()
+        try:
+            for inside, outside in splits:
+                fitted = fit(clone(model), x[inside], y[inside])
+                errors.append(measure.of(fitted, x[outside], y[outside]))
+                ranked = replace(measure, ranks=classes)
+                ranks.append(ranked.of(fitted, x[outside], y[outside]))
+        except (ValueError, np.linalg.LinAlgError) as error:
+            failures.append(f"Method {name} failed and is left out: {error}")
+            continue
         seconds = (time.perf_counter() - start) / len(splits)
-        found.append(MethodError(name, np.asarray(errors), seconds))
+        found.append(MethodError(name, np.asarray(errors), seconds, np.asarray(ranks)))
     progress("methods", len(names), len(names))
-    return found
+    return found, failures
+
+
+def by_ranks(methods: Sequence[MethodError]) -> list[MethodError]:
+    """The same methods with the errors of their ranking in place of wrong labels."""
+    return [replace(method, folds=method.ranks) for method in methods]
 
 
 def fit(model: Any, x: Any, y: Any) -> Any:
@@ -146,15 +206,16 @@ def fit(model: Any, x: Any, y: Any) -> Any:
         return model.fit(x, y)
 
 
-def _constant(y: Any, splits: Splits, *, classes: bool, variance: float) -> MethodError:
+def _constant(y: Any, splits: Splits, measure: Measure) -> MethodError:
     errors = []
     for inside, outside in splits:
-        if classes:
+        if measure.classes:
             values, counts = np.unique(y[inside], return_counts=True)
             errors.append(np.mean(y[outside] != values[np.argmax(counts)]))
         else:
-            errors.append(np.mean((y[outside] - y[inside].mean()) ** 2) / variance)
-    return MethodError("constant", np.asarray(errors), 0.0)
+            errors.append(np.mean((y[outside] - y[inside].mean()) ** 2) / measure.variance)
+    ranks = np.full(len(splits), 0.5) if measure.classes else np.asarray(errors)
+    return MethodError("constant", np.asarray(errors), 0.0, ranks)
 
 
 @dataclass(frozen=True)
@@ -194,5 +255,8 @@ def gain(first: Sequence[MethodError], second: Sequence[MethodError]) -> Gain:
     confidence = 0.5 * (1 + float(np.sign(difference)))  # no fold differs from another
     if error > 0:
         confidence = float(stats.t.cdf(difference / error, number - 1))
-    names = [min(family, key=lambda method: method.error).name for family in (first, second)]
+    names = [
+        family[int(np.argmin(table.mean(axis=1)))].name
+        for family, table in zip((first, second), tables, strict=True)
+    ]
     return Gain(names[0], names[1], difference, error, confidence)

@@ -1,4 +1,4 @@
-"""Two-layer networks as scikit-learn estimators: four ways to train them."""
+"""Two-layer networks as scikit-learn estimators: five ways to train them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 
 from twolayer.estimators.base import Classifier, Model, Regressor, Samples
-from twolayer.estimators.first_layers import first_gradient, layerwise_layer, one_step_layer
+from twolayer.estimators.first_layers import (
+    first_gradient,
+    layerwise_layer,
+    one_step_layer,
+    redrawn_layer,
+)
 from twolayer.estimators.random_features import random_neurons, relu_features
-from twolayer.estimators.ridge import ReadOut, choose, folds, moments, penalties_of, solve
+from twolayer.estimators.ridge import ReadOut, choose, folds, penalties_of, read_outs
 from twolayer.networks import check_positive
 
-SOLVERS = ("one_step", "layerwise", "langevin", "sgd")
+SOLVERS = ("recursive", "one_step", "layerwise", "langevin", "sgd")
 
 _STRENGTHS = (0.0, 1.0, 3.0)  # lengths of the one step, 0 for random features
+_ROUNDS = (1, 2, 4)  # after a step of length 3, how often neurons are drawn anew
 _KINKS = (0.3, 1.0)  # biases of the layer-wise algorithm
 _PASSES = {"langevin": 400, "sgd": 200}
 
@@ -74,21 +80,40 @@ class _TwoLayer(Model):
             bias = np.where(np.arange(self.width) % 2 == 0, kink, -kink).astype(np.float32)
             return lambda inside: layerwise_layer(gradient(inside, bias), inside, kink)
 
-        if self.solver == "one_step":
-            layers = [stepped(strength) for strength in _STRENGTHS]
+        path: list[Any] = []  # samples, then the layer after each round: longer candidates go on
+
+        def redrawn(rounds: int) -> Any:
+            def layer(inside: Samples) -> Any:
+                if not path or path[0] is not inside.x:
+                    path[:] = inside.x, stepped(_STRENGTHS[-1])(inside)
+                while len(path) < rounds + 2:
+                    now, bias = path[-1]
+                    path.append((redrawn_layer(now, bias, int(seeds[len(path) - 2]), inside), bias))
+                return path[rounds + 1]
+
+            return layer
+
+        if self.solver == "layerwise":
+            layers, steps = [layered(kink) for kink in _KINKS], _KINKS
+        elif self.solver == "one_step":
+            layers, steps = [stepped(strength) for strength in _STRENGTHS], _STRENGTHS
         else:
-            layers = [layered(kink) for kink in _KINKS]
+            seeds = generator.randint(2**31, size=_ROUNDS[-1])
+            steps = (0.0, *(float(_STRENGTHS[-1]) for _ in (0, *_ROUNDS)))
+            layers = [stepped(0.0), stepped(_STRENGTHS[-1]), *map(redrawn, _ROUNDS)]
         makers = [lambda inside, layer=layer: _features_of(*layer(inside)) for layer in layers]
         choice = choose(samples, makers, penalties_of(self.penalty), generator)
         self.penalty_ = choice.penalty
-        self.step_ = (_STRENGTHS if self.solver == "one_step" else _KINKS)[choice.candidate]
+        self.step_ = steps[choice.candidate]
+        self.rounds_ = (0, 0, *_ROUNDS)[choice.candidate] if self.solver == "recursive" else 0
         self._calibrate(choice.outputs, choice.groups)
         self.initial_weights_ = W
         self.weights_, self.biases_ = layers[choice.candidate](samples)
         self.median_gradient_ = float(np.median(np.linalg.norm(last[2], axis=1)))
         features = _features_of(self.weights_, self.biases_)
-        sums = moments(features, samples.x, samples.y, samples.weights)
-        (self.read_out_,) = solve(sums, (self.penalty_,))
+        (self.read_out_,) = read_outs(
+            features, samples.x, samples.y, samples.weights, (self.penalty_,)
+        )
         self.n_iter_ = 1
 
     def _fit_by_descent(self, samples: Samples, generator: np.random.RandomState) -> None:
@@ -226,8 +251,12 @@ class TwoLayerRegressor(Regressor, _TwoLayer):
     width
         The number of neurons.
     solver
-        ``"one_step"``: one gradient step on the first layer, its length (none among the choices)
-        and the penalty of the ridge regression on top chosen on held-out samples; the fastest.
+        ``"recursive"``: one gradient step on the first layer, then up to four rounds in which
+        neurons are drawn anew along the directions that the network so far reads (the recursive
+        feature machine of radhakrishnan2024mechanism, with random features for its kernel); how
+        many rounds, whether any step at all, and the penalty of the ridge regression on top are
+        chosen on held-out samples. ``"one_step"``: one gradient step, its length (none among the
+        choices) and the penalty chosen likewise; the fastest.
         ``"layerwise"``: the first layer is the gradient alone, as in Algorithm 1 of
         shi2023provable; ridge regression on top. ``"langevin"``: noisy gradient descent of both
         layers at a low temperature. ``"sgd"``: Adam on mini-batches.
@@ -265,7 +294,7 @@ class TwoLayerRegressor(Regressor, _TwoLayer):
     """
 
     def __init__(
-        self, width=500, *, solver="one_step", penalty="auto", learning_rate=1e-3, batch_size=64,
+        self, width=500, *, solver="recursive", penalty="auto", learning_rate=1e-3, batch_size=64,
         max_iter=None, early_stopping=True, warm_start=False, random_state=None,
     ):  # fmt: skip
         self.width = width
@@ -287,8 +316,12 @@ class TwoLayerClassifier(Classifier, _TwoLayer):
     width
         The number of neurons.
     solver
-        ``"one_step"``: one gradient step on the first layer, its length (none among the choices)
-        and the penalty of the ridge regression on top chosen on held-out samples; the fastest.
+        ``"recursive"``: one gradient step on the first layer, then up to four rounds in which
+        neurons are drawn anew along the directions that the network so far reads (the recursive
+        feature machine of radhakrishnan2024mechanism, with random features for its kernel); how
+        many rounds, whether any step at all, and the penalty of the ridge regression on top are
+        chosen on held-out samples. ``"one_step"``: one gradient step, its length (none among the
+        choices) and the penalty chosen likewise; the fastest.
         ``"layerwise"``: the first layer is the gradient alone, as in Algorithm 1 of
         shi2023provable; ridge regression on top. ``"langevin"``: noisy gradient descent of both
         layers at a low temperature. ``"sgd"``: Adam on mini-batches.
@@ -329,7 +362,7 @@ class TwoLayerClassifier(Classifier, _TwoLayer):
     """
 
     def __init__(
-        self, width=500, *, solver="one_step", penalty="auto", learning_rate=1e-3, batch_size=64,
+        self, width=500, *, solver="recursive", penalty="auto", learning_rate=1e-3, batch_size=64,
         max_iter=None, early_stopping=True, warm_start=False, random_state=None,
     ):  # fmt: skip
         self.width = width

@@ -69,7 +69,7 @@ def diagnosis_page(diagnosis: Diagnosis, source: str) -> str:
         source=source,
         version=version("twolayer"),
         style=(folder / "report.css").read_text(encoding="utf-8"),
-        measure="error" if diagnosis.task == "classification" else "square error / variance",
+        measure=diagnosis.measure,
         bars=_bars(diagnosis),
         directions=directions,
         tables=tables,
