@@ -86,9 +86,35 @@ def read_table(path: str | Path, label: str, *, most: int, random_state: int = 0
     if kept.empty:
         message = f"Expected labels in column {label!r}. Received: none."
         raise ValueError(message)
-    y = np.asarray(kept[label])
+    if len(kept) < 2:
+        message = f"Expected at least two rows with a label. Received: {len(kept)}."
+        raise ValueError(message)
+    y = np.asarray(_as_numbers(kept[label]))
     x, names = _numbers(kept.drop(columns=label), notes)
     return Table(x, y if y.dtype.kind in "biuf" else y.astype(str), names, rows, tuple(notes))
+
+
+def _as_numbers(column: Any) -> Any:
+    """A column whose values all are numbers as such, whatever type it was read as.
+
+    Pieces of a file may be read as different types, and whole numbers of more than 19 digits are
+    read as words.
+    """
+    import pandas as pd
+
+    if column.dtype.kind in "biuf":
+        return column
+    present = column.dropna()
+    if present.map(lambda value: isinstance(value, bool)).any():
+        return column
+    try:
+        # Python's own reading of numbers takes any number of digits
+        numbers = [float(value) for value in present]
+    except (TypeError, ValueError, OverflowError):
+        return column
+    whole = pd.Series(np.nan, index=column.index)
+    whole.loc[present.index] = numbers
+    return whole if len(numbers) else column
 
 
 def _pieces(path: Path) -> Iterator[pd.DataFrame]:
@@ -96,7 +122,8 @@ def _pieces(path: Path) -> Iterator[pd.DataFrame]:
 
     if path.suffix == ".csv":
         try:
-            yield from pd.read_csv(path, chunksize=_PIECE, skipinitialspace=True)
+            # the types of columns may differ between pieces: `_as_numbers` settles them
+            yield from pd.read_csv(path, chunksize=_PIECE, skipinitialspace=True, low_memory=False)
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
             message = "Expected a CSV file with a header and as many values in each row. "
             message += f"Received: {path}: {' '.join(str(error).split())}."
@@ -173,7 +200,7 @@ def _numbers(
     columns: dict[str, Any] = {}
     words, constant, filled = [], [], []
     for name in frame.columns:
-        column = frame[name]
+        column = _as_numbers(frame[name])
         if column.dtype.kind not in "biuf":
             levels = column.astype(str).where(column.notna(), "missing")
             different = levels.unique()
