@@ -84,8 +84,9 @@ class Examination:
                 f"tangent kernel changed by {m.kernel_change:.3g}, alignment "
                 f"{m.kernel_alignment:.3f}; the linearised network misses "
                 f"{m.linearised_error:.3g} of the change",
-                f"{m.ticket.sum()} neurons moved along {len(m.features)} features; squared "
-                f"correlation of their output with the network's {m.ticket_share:.3f}",
+                f"common directions of movement: {len(m.features)}, with {m.ticket.sum()} neurons "
+                "along them; squared correlation of their output with the network's "
+                f"{m.ticket_share:.3f}",
             ]
         if self.matching is not None:
             angles = np.degrees(self.matching.angle)
