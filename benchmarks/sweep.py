@@ -12,16 +12,17 @@ from pathlib import Path
 
 from timing import arguments, summary, write
 
-OPTIONS = arguments(__doc__, cells=200, results=100)
+if __name__ == "__main__":  # workers read this file too
+    OPTIONS = arguments(__doc__, cells=200, results=100)
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-import twolayer as tl  # noqa: E402
-from twolayer.engines import open_engine  # noqa: E402
-from twolayer.experiments import find_experiment  # noqa: E402
-from twolayer.grids import cells_of  # noqa: E402
-from twolayer.report.html import page  # noqa: E402
-from twolayer.sweep import run_cells  # noqa: E402
+import twolayer as tl
+from twolayer.engines import open_engine
+from twolayer.experiments import find_experiment
+from twolayer.grids import cells_of
+from twolayer.report.html import page
+from twolayer.sweep import run_cells
 
 COUNTER = itertools.count()
 
@@ -49,16 +50,22 @@ def report_seconds(result):
     return time.perf_counter() - begin
 
 
-rows = []
-for name in ("in-process", "processes"):
-    measured = summary([milliseconds(name) for _ in range(OPTIONS.repeats)])
-    rows.append({"measured": f"overhead of a cell, {name}, ms", **measured})
-one = find_experiment("constant-time-floor").run(
-    **find_experiment("constant-time-floor").parameters("quick")
-)
-measured = summary([report_seconds(one) for _ in range(OPTIONS.repeats)])
-rows.append({"measured": f"page of {OPTIONS.results} results, s", **measured})
-for row in rows:
-    print(f"{row['measured']:40s} {row['median']:.2f} ({row['min']:.2f} to {row['max']:.2f})")
-assert np.isfinite([row["median"] for row in rows]).all()
-write("sweep", OPTIONS, rows)
+def main():
+    """Measure and write."""
+    rows = []
+    for name in ("in-process", "processes"):
+        measured = summary([milliseconds(name) for _ in range(OPTIONS.repeats)])
+        rows.append({"measured": f"overhead of a cell, {name}, ms", **measured})
+    one = find_experiment("constant-time-floor").run(
+        **find_experiment("constant-time-floor").parameters("quick")
+    )
+    measured = summary([report_seconds(one) for _ in range(OPTIONS.repeats)])
+    rows.append({"measured": f"page of {OPTIONS.results} results, s", **measured})
+    for row in rows:
+        print(f"{row['measured']:40s} {row['median']:.2f} ({row['min']:.2f} to {row['max']:.2f})")
+    assert np.isfinite([row["median"] for row in rows]).all()
+    write("sweep", OPTIONS, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +93,8 @@ def open_engine(
         positive.
     OSError
         If the scheduler does not answer.
+    RuntimeError
+        If worker processes cannot start (when the first cell is computed).
     """
     if name not in ENGINES:
         message = f"Expected an engine among {', '.join(ENGINES)}. Received: {name!r}."
@@ -133,9 +135,16 @@ class InProcess(Executor):
 
 
 def _pool(number: int) -> Executor:
-    return ProcessPoolExecutor(
+    pool = ProcessPoolExecutor(
         number, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
     )
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenExecutor as error:
+        message = "Worker processes could not start. In a script, put what starts them under "
+        message += "if __name__ == '__main__': workers read the script too."
+        raise RuntimeError(message) from error
+    return pool
 
 
 def _begin_worker() -> None:
