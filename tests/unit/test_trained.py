@@ -338,6 +338,37 @@ def test_the_linearised_error_shrinks_with_the_movement():
     assert found[1].conclusion.startswith("Kernel regime")
 
 
+def descent(scale, width=60, steps=400):
+    """Gradient descent on the square loss in plain NumPy, from an output of 0."""
+    generator = np.random.default_rng(8)
+    x = generator.normal(size=(150, 5))
+    y = np.tanh(x[:, 0] * x[:, 1]) + x[:, 0]
+    w = np.repeat(generator.normal(size=(width // 2, 5)) / np.sqrt(5), 2, axis=0)
+    a = np.tile([1.0, -1.0], width // 2)
+    start = from_arrays(a, w, activation="tanh", scale=scale)
+    rate = 1 / (scale**2 * width)  # so that outputs move equally fast at every scale
+    for _ in range(steps):
+        h = np.tanh(x @ w.T)
+        residual = (scale * h @ a - y) / len(x)
+        step_a = scale * h.T @ residual
+        step_w = scale * ((1 - h**2) * a * residual[:, None]).T @ x
+        a, w = a - rate * step_a, w - rate * step_w
+    end = from_arrays(a, w, activation="tanh", scale=scale)
+    loss = np.mean((values(end, x) - y) ** 2) / np.var(y)
+    return examine(end, initial=start, inputs=x), loss
+
+
+def test_a_large_output_scale_makes_a_kernel_of_training():
+    """Both scales learn these samples; the large one hardly moves, the mean-field one does."""
+    features, loss = descent(1 / 60)
+    assert loss < 0.2
+    kernel, loss = descent(3.0)
+    assert loss < 0.2
+    assert kernel.conclusion.startswith("Kernel regime")
+    assert kernel.movement.kernel_change < 0.02 < 1 < features.movement.kernel_change
+    assert kernel.movement.linearised_error < 0.02 < 0.2 < features.movement.linearised_error
+
+
 def test_a_network_that_did_not_move():
     """All figures of movement are 0, and the sentence says so."""
     start, _ = planted(1.0)

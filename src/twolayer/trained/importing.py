@@ -96,6 +96,8 @@ def from_sklearn(model: Any, *, output: int | None = None) -> TwoLayerNetwork:
     Also inside a fitted `TwoLayerRegressor`, `TwoLayerClassifier` or random-feature estimator,
     whose scaling of inputs and targets is absorbed by the weights. Of a classifier it is what
     comes before the logistic function or softmax; for two classes the second against the first.
+    An MLP's initialisation is one of the same ``random_state`` fitted with ``max_iter=1`` and a
+    tiny ``learning_rate_init``.
 
     Parameters
     ----------
