@@ -92,7 +92,7 @@ def test_the_choice_depends_on_the_seed_alone(tmp_path):
 
 
 def test_pieces_of_different_types_are_one_column(tmp_path, monkeypatch):
-    """Whole numbers in the first piece, gaps and huge ones in the next: still numbers, one label."""
+    """Whole numbers in the first piece, gaps and huge ones in the next: still numbers."""
     monkeypatch.setattr(data_files, "_PIECE", 10)
     lines = ["a,label"] + [f"{k},{k % 2}" for k in range(10)]
     lines += [f"{'' if k % 3 else 10**25},{k % 2}.0" for k in range(10)]
