@@ -318,7 +318,7 @@ def _run(
     experiment: Experiment, values: dict[str, Any], out: str, *, as_json: bool, check: bool
 ) -> None:
     _prepare()
-    from twolayer.report.figures import save_figure
+    from twolayer.report.figures import save_animation, save_figure
     from twolayer.report.tables import progress_bar, result_table, show
     from twolayer.results import as_json as to_json
     from twolayer.results import save
@@ -327,12 +327,14 @@ def _run(
     with progress_bar() as progress:
         result = experiment.run(progress=progress, **values)
     path = save(result, out)
-    drawn = save_figure(result, out)
+    drawn = [f"Figure: {save_figure(result, out)}"]
+    if result.details.get("paths"):
+        drawn.append(f"Animation: {save_animation(result, out)}")
     if as_json:
         typer.echo(json.dumps(to_json(result), indent=1))
     else:
         show(*result_table(result))
-        typer.echo(f"Result: {path}\nFigure: {drawn}")
+        typer.echo("\n".join([f"Result: {path}", *drawn]))
     verdicts = {finding.verdict for finding in result.findings}
     if check and verdicts & {"disagrees", "failed"}:
         raise typer.Exit(1)
