@@ -413,6 +413,15 @@ def test_a_teacher_is_found_again():
     assert bare.matching.cluster.tolist() == order.tolist()
 
 
+def test_a_teacher_too_wide_to_match(monkeypatch):
+    """Its outputs are compared, its neurons are not."""
+    monkeypatch.setattr("twolayer.trained.examination._LARGEST", 10)
+    network = from_arrays(A, W)
+    found = examine(network, teacher=network, inputs=X)
+    assert found.matching is None
+    assert found.teacher_error == 0
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [

@@ -16,6 +16,7 @@ from twolayer.trained.movement import Movement, effective_rank, movement_of, rat
 _INPUTS = 1000  # drawn where none are given
 _MOST = 0.9  # of the sensitivity that the leading directions carry
 _NEARLY = 0.95  # of the variance that a polynomial should explain
+_LARGEST = 10**8  # numbers that comparing all pairs of neurons may need
 _LAZY, _LEARNED = 0.1, 0.5  # of the change that the linearised network misses
 
 
@@ -43,7 +44,8 @@ class Examination:
     movement
         Against the initialisation, where one was given.
     matching
-        Neurons and the teacher's, ``sqrt(|a|/|w|) w`` standing for each, where one was given.
+        Neurons and the teacher's, ``sqrt(|a|/|w|) w`` standing for each, where one was given (and
+        is not so wide that all pairs of neurons would not fit into memory).
     teacher_error
         The mean square of network less teacher, over the teacher's variance; ``None`` where the
         teacher is no network.
@@ -230,7 +232,7 @@ def _against(
     if teacher is None:
         return None, None
     if not isinstance(teacher, TwoLayerNetwork):
-        return match_neurons(_balanced(real), np.asarray(teacher, np.float64)), None
+        return _matched(real, np.asarray(teacher, np.float64)), None
     theirs = _neurons("the teacher", teacher)
     if theirs.W.shape[1] != whole.W.shape[1]:
         message = "Expected a teacher of the network's dimension. "
@@ -240,7 +242,14 @@ def _against(
     truth = outputs(theirs, x)
     error = ratio(np.mean((outputs(whole, x) - truth) ** 2), truth.var())
     kept = theirs.only(np.any(theirs.W != 0, axis=1) & (theirs.a != 0))
-    return match_neurons(_balanced(real), _balanced(kept)), error
+    return _matched(real, _balanced(kept)), error
+
+
+def _matched(real: Neurons, teacher: np.ndarray) -> Matching | None:
+    pairs = (len(real.W) + len(teacher)) * len(teacher)
+    if pairs * real.W.shape[1] > _LARGEST:
+        return None
+    return match_neurons(_balanced(real), teacher)
 
 
 def _balanced(neurons: Neurons) -> Float[np.ndarray, "m d"]:
