@@ -186,6 +186,11 @@ if TYPE_CHECKING:
     from twolayer.theory.order_parameters import dimensionless_learning as dimensionless_learning
     from twolayer.theory.order_parameters import online_learning as online_learning
     from twolayer.theory.order_parameters import overlap_gradient_flow as overlap_gradient_flow
+    from twolayer.trained import Examination as Examination
+    from twolayer.trained import examine as examine
+    from twolayer.trained import from_arrays as from_arrays
+    from twolayer.trained import from_sklearn as from_sklearn
+    from twolayer.trained import from_torch as from_torch
 
 _HOME = {
     "twolayer.activations": (
@@ -270,6 +275,7 @@ _HOME = {
         "Committee", "committee_of", "dimensionless_learning", "online_learning",
         "overlap_gradient_flow",
     ),
+    "twolayer.trained": ("Examination", "examine", "from_arrays", "from_sklearn", "from_torch"),
 }  # fmt: skip
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
