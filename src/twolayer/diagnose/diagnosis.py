@@ -32,6 +32,10 @@ Verdict = Literal["features", "kernel", "equal", "no signal", "can't tell"]
 _FOLDS = 5
 _FEWEST = 20  # samples
 _CONFIDENT = 0.975
+# Below the first there is no signal, above the second there is. Both are stricter than the gap of
+# families: an association of all samples that is due to chance is the same in every fold, so that
+# folds of noise differ less than independent ones would.
+_SIGNAL = 0.985, 0.995
 _LARGE = 1e100
 # a gap does not matter that is below a tenth of the better family's error, or a fiftieth of what
 # there is to learn
@@ -185,7 +189,7 @@ def diagnose(
         raise ValueError(message)
     ranked = by_ranks(found)
     signal = gain(ranked[1:], ranked[:1])
-    seen = signal.confidence > _CONFIDENT
+    seen = signal.confidence > _SIGNAL[1]
     labelled = gain(found[1:], found[:1]).confidence > _CONFIDENT
     measure = Measure(classes, 1.0 if classes else float(np.var(y)), ranks=seen and not labelled)
     if measure.ranks:
@@ -305,8 +309,8 @@ def _usable(x: Any, y: Any, classes: bool, notes: list[str]) -> tuple[Any, Any]:
 def _verdict(
     signal: Gain, over: Gain, constant: MethodError, rest: Sequence[MethodError], *, both: bool
 ) -> Verdict:
-    if signal.confidence <= _CONFIDENT:
-        return "no signal" if signal.difference < 2 * signal.standard_error else "can't tell"
+    if signal.confidence <= _SIGNAL[1]:
+        return "no signal" if signal.confidence <= _SIGNAL[0] else "can't tell"
     if not both:
         return "can't tell"
     best = min(method.error for method in rest)
@@ -348,7 +352,7 @@ def _conclusion(
             f"{errors[over.first]:.3g}, {over.second} {errors[over.second]:.3g}): features are "
             "not what matters here."
         )
-    if signal.confidence <= _CONFIDENT:
+    if signal.confidence <= _SIGNAL[1]:
         return "Can't tell: the data are too few to say whether there is anything to learn."
     if not both:
         return (
