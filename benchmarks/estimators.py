@@ -112,7 +112,7 @@ def measure(method: str, x: Any, y: Any, *, classes: bool) -> tuple[np.ndarray, 
     error_of = Measure(classes, 1.0 if classes else float(np.var(y))).of
     model, errors, seconds = estimator(method, classes=classes), [], []
     for inside, outside in splits:
-        fitted = clone(model)
+        fitted: Any = clone(model)
         start = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a network that stops at its limit of passes

@@ -180,8 +180,12 @@ class _TwoLayer(Model):
         steps = self.max_iter or _PASSES["langevin"]
         step = 0.5 * self.learning_rate / 1e-3
         key = jax.random.key(int(generator.randint(2**31)))
-        run = train_langevin(Langevin(step), problem, start, times=[0.0, step * steps], key=key)
-        if run.trajectory.status[0] != "finished":
+        for smaller in (1, 4, 16, 64):  # the largest stable step depends on the inputs' covariance
+            size = step / smaller
+            run = train_langevin(Langevin(size), problem, start, times=[0.0, size * steps], key=key)
+            if run.trajectory.status[0] == "finished":
+                break
+        else:
             message = "Training diverged: choose a smaller learning rate. "
             message += str(run.trajectory.details.get("advice", ""))
             raise ValueError(message)
