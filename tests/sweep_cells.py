@@ -47,10 +47,9 @@ def diverging(x: float = 0.0) -> Result:
     import numpy as np
 
     lost = x > 1
-    curve = Trajectory(
-        "loss", np.array([0.0, 1.0]), np.array([[1.0, np.nan if lost else x], [1.0, np.nan if lost else x]]),
-        ("diverged", "diverged") if lost else ("finished", "finished"),
-    )  # fmt: skip
+    row = [1.0, np.nan if lost else x]
+    status = ("diverged", "diverged") if lost else ("finished", "finished")
+    curve = Trajectory("loss", np.array([0.0, 1.0]), np.array([row, row]), status)
     finding = Finding("slope", "The slope is x.", x, x + 0.01, 0.02, "agrees", "derived here")
     return Result(trajectories=(curve,), findings=(finding,))
 
