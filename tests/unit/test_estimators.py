@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import check_estimator
@@ -183,10 +184,12 @@ def test_no_step_is_among_the_choices():
 @pytest.mark.slow
 @pytest.mark.parametrize("solver", ["sgd", "langevin"])
 def test_solvers_of_both_layers_learn(solver):
-    """Both reach what one step reaches on digits, and move their first layer."""
+    """Both reach what scikit-learn's network does on digits, and move their first layer."""
     x, y = load_digits(return_X_y=True)
     model = tl.TwoLayerClassifier(solver=solver, random_state=0).fit(x[:1400], y[:1400])
-    assert model.score(x[1400:], y[1400:]) > 0.92
+    other = MLPClassifier(max_iter=300, random_state=0).fit(x[:1400] / 16, y[:1400])
+    # 400 test samples with 8 % errors: the difference of two scores has an error of about .015
+    assert model.score(x[1400:], y[1400:]) > other.score(x[1400:], y[1400:]) - 0.03
     assert np.linalg.norm(model.weights_ - model.initial_weights_) > 1
 
 
@@ -194,14 +197,16 @@ def test_solvers_of_both_layers_learn(solver):
 def test_stopping_early_and_going_on():
     """Early stopping ends before the last pass; a warm start continues, a cold one doesn't."""
     settings = {"solver": "sgd", "random_state": 0}
-    model = tl.TwoLayerRegressor(60, max_iter=300, **settings).fit(X, CURVED)
+    # labels of noise: held-out samples soon say that nothing more is to be learned
+    noise = np.random.default_rng(5).normal(size=300)
+    model = tl.TwoLayerRegressor(60, max_iter=300, **settings).fit(X, noise)
     assert model.n_iter_ < 300
     warm = tl.TwoLayerRegressor(
-        60, max_iter=3, warm_start=True, early_stopping=False, **settings
+        60, max_iter=20, warm_start=True, early_stopping=False, **settings
     ).fit(X, CURVED)
     first = warm.loss_curve_[-1]
-    assert warm.fit(X, CURVED).loss_curve_[0] < first
-    cold = tl.TwoLayerRegressor(60, max_iter=3, early_stopping=False, **settings)
+    assert warm.fit(X, CURVED).loss_curve_[-1] < 0.8 * first
+    cold = tl.TwoLayerRegressor(60, max_iter=20, early_stopping=False, **settings)
     assert cold.fit(X, CURVED).loss_curve_ == cold.fit(X, CURVED).loss_curve_
     for _ in range(30):
         warm.partial_fit(X, CURVED)
