@@ -59,6 +59,14 @@ def hill(x: float = 0.0, y: float = 0.0) -> float:
     return 0.25 - x**2 - y**2
 
 
+def broken_hill(x: float = 0.0, y: float = 0.0) -> float:
+    """The same, but not for x above 0.8."""
+    if x > 0.8:
+        message = "too far"
+        raise ValueError(message)
+    return hill(x, y)
+
+
 def words() -> str:
     """No number."""
     return "seven"

@@ -257,7 +257,10 @@ def boundary_points(
         study.add(cells)
         run_cells(study, list({cell.key: cell for cell in cells}.values()), engine)
         for point, cell in zip(asked, cells, strict=True):
-            found = quantities(study, cell)
+            try:
+                found = quantities(study, cell)
+            except KeyError:  # the cell failed: its status says why
+                found = {quantity: {"measured": math.nan}}
             if quantity not in found:
                 raise ValueError(unknown("quantity", quantity, found, "the experiment has others"))
             value = found[quantity]["measured"]

@@ -226,6 +226,15 @@ def test_probabilities_are_calibrated():
     np.testing.assert_allclose(np.log(found), model.predict_log_proba(x[3000:]))
 
 
+@pytest.mark.slow
+def test_probabilities_of_langevin_do_not_flatter():
+    """Labels of noise that training fits: fresh probabilities stay near a half."""
+    x, y = GENERATOR.normal(size=(200, 30)), GENERATOR.random(200) < 0.5
+    model = tl.TwoLayerClassifier(100, solver="langevin", random_state=0).fit(x, y)
+    fresh = model.predict_proba(GENERATOR.normal(size=(500, 30)))
+    assert np.mean(np.abs(fresh[:, 1] - 0.5)) < 0.15
+
+
 def test_several_outputs_are_those_of_each_alone():
     """Random features of two targets at once equal two fits; shapes follow the targets."""
     both = np.stack([CURVED, X[:, 2]], axis=1)

@@ -297,6 +297,24 @@ def test_a_boundary_is_found_with_few_points(tmp_path):
     assert near[30:].mean() > 0.6
 
 
+def test_a_boundary_beside_cells_that_fail(tmp_path):
+    """Cells without a value are points with NaN; the boundary is found around them."""
+    bounds = {"x": (-1.0, 1.0), "y": (-1.0, 1.0)}
+    with Study(tmp_path / "s.sqlite") as study, open_engine() as engine:
+        points = list(
+            boundary_points(
+                "sweep_cells:broken_hill", bounds, study=study, quantity="value", points=60,
+                engine=engine,
+            )
+        )  # fmt: skip
+        assert study.counts()["failed"] > 0
+    x, y, value = np.array(points).T
+    np.testing.assert_array_equal(np.isnan(value), x > 0.8)
+    known = x <= 0.8
+    np.testing.assert_allclose(value[known], (0.25 - x**2 - y**2)[known])
+    assert np.sum(np.abs(np.hypot(x, y) - 0.5) < 0.1) > 15
+
+
 def test_cells_cost_little_beside_the_computation(tmp_path):
     """A hundred cells that do nothing: CPU time, which other processes don't change."""
     cells = cells_of("sweep_cells:hill", {"x": np.linspace(0, 1, 100)})

@@ -24,6 +24,7 @@ SOLVERS = ("recursive", "one_step", "layerwise", "langevin", "sgd")
 _STRENGTHS = (0.0, 1.0, 3.0)  # lengths of the one step, 0 for random features
 _ROUNDS = (1, 2, 4)  # after a step of length 3, how often neurons are drawn anew
 _KINKS = (0.3, 1.0)  # biases of the layer-wise algorithm
+_FEWEST = 20  # samples of which some are held out
 _PASSES = {"langevin": 400, "sgd": 200}
 
 
@@ -120,10 +121,8 @@ class _TwoLayer(Model):
         from twolayer.estimators.descent import descend, initial_state
 
         inside, outside = samples, None
-        if self.early_stopping and len(samples.x) >= 20:
-            part = folds(len(samples.x), samples.groups, generator)[0]
-            outside = samples.rows(part)
-            inside = samples.rows(np.setdiff1d(np.arange(len(samples.x)), part))
+        if self.early_stopping:
+            inside, outside = _held_out(samples, generator)
         shape = self.width, samples.x.shape[1], samples.y.shape[1]
         state = getattr(self, "state_", None) if self.warm_start else None
         if state is None or (state.parameters[0].shape, state.parameters[2].shape) != (
@@ -155,7 +154,10 @@ class _TwoLayer(Model):
         self.n_iter_ = len(found.loss)
 
     def _fit_by_langevin(self, samples: Samples, generator: np.random.RandomState) -> None:
-        """Noisy gradient descent at a low temperature, on all samples at a time."""
+        """Noisy gradient descent at a low temperature, on all samples at a time.
+
+        Of classes a fifth is held out: outputs on training samples flatter the probabilities.
+        """
         import jax
         import jax.numpy as jnp
 
@@ -163,6 +165,9 @@ class _TwoLayer(Model):
         from twolayer.dynamics.langevin import Langevin, train_langevin
         from twolayer.free_energy import FreeEnergy, Particles, with_bias
 
+        outside = None
+        if samples.groups is not None:
+            samples, outside = _held_out(samples, generator)
         number, shares = len(samples.x), samples.weights / samples.weights.sum()
         rows = np.arange(number)
         if np.ptp(shares) > 0:  # the free energy knows no weights: draw by them
@@ -195,7 +200,8 @@ class _TwoLayer(Model):
         a = np.asarray(run.particles.a, np.float64)[0] / self.width
         self.read_out_ = ReadOut(a, mean)
         self.n_iter_ = steps
-        self._calibrate(self._raw_outputs(samples.x), samples.groups)
+        if outside is not None:
+            self._calibrate(self._raw_outputs(outside.x), outside.groups)
 
     def _raw_outputs(self, x):
         read: ReadOut = self.read_out_
@@ -237,6 +243,15 @@ class _TwoLayer(Model):
         )
         self._take(found)
         return self
+
+
+def _held_out(samples: Samples, generator: np.random.RandomState) -> tuple[Samples, Samples | None]:
+    """Training samples and a fifth held out, none of fewer than 20."""
+    if len(samples.x) < _FEWEST:
+        return samples, None
+    part = folds(len(samples.x), samples.groups, generator)[0]
+    rest = np.setdiff1d(np.arange(len(samples.x)), part)
+    return samples.rows(rest), samples.rows(part)
 
 
 def _features_of(W: Any, b: Any) -> Any:
