@@ -144,6 +144,17 @@ class Study:
             self._connection = sqlite3.connect(
                 self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
             )
+        except sqlite3.OperationalError as error:
+            raise self._unusable(error) from error
+        try:
+            self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        """Make the tables where there are none, and refuse a file that is no study."""
+        try:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             with self._writing() as connection:
@@ -153,8 +164,7 @@ class Study:
             row = self._connection.execute("SELECT value FROM facts WHERE name = 'format'")
             found = int(row.fetchone()[0])
         except sqlite3.OperationalError as error:
-            message = f"Expected a file to keep a study in. Received: {self.path}: {error}."
-            raise OSError(message) from error
+            raise self._unusable(error) from error
         except (sqlite3.DatabaseError, TypeError, ValueError) as error:
             message = f"Expected a study. Received: {self.path}, which is not one ({error})."
             raise ValueError(message) from error
@@ -162,6 +172,9 @@ class Study:
             message = f"{self.path} was written by a newer twolayer (format {found}): upgrade "
             message += "to read it."
             raise ValueError(message)
+
+    def _unusable(self, error: sqlite3.Error) -> OSError:
+        return OSError(f"Expected a file to keep a study in. Received: {self.path}: {error}.")
 
     def __enter__(self) -> Study:
         """The study itself."""

@@ -144,6 +144,24 @@ def test_files_that_are_no_studies_are_refused(tmp_path):
         Study(tmp_path)
 
 
+def test_a_file_that_is_refused_is_closed(tmp_path, monkeypatch):
+    """No connection stays open behind the error."""
+    opened = []
+
+    def connect(*arguments, **options):
+        opened.append(real_connect(*arguments, **options))
+        return opened[-1]
+
+    real_connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    text = tmp_path / "notes.sqlite"
+    text.write_text("no database at all " * 99)
+    with pytest.raises(ValueError, match="not one"):
+        Study(text)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        opened[0].execute("SELECT 1")
+
+
 def test_forgotten_cells_are_gone(tmp_path):
     """Removed cells can be added, and computed, again."""
     with finished(tmp_path / "s.sqlite") as study:
