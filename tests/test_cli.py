@@ -35,6 +35,17 @@ def test_help_and_version_answer_without_jax():
         assert run.returncode == 0, run.stderr
 
 
+def test_the_module_is_the_command():
+    """``python -m twolayer`` answers as ``twolayer`` does."""
+    run = subprocess.run(
+        [sys.executable, "-m", "twolayer", "list", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (0, twolayer("list", "--json").stdout)
+
+
 def test_certify_prints_one_json_object():
     """``certify --json`` prints the staircase's certificate with every promised key."""
     run = twolayer("certify", "z1 + z1*z2 + z1*z2*z3", "--activation", "cos_sin", "--json")
