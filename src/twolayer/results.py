@@ -43,6 +43,8 @@ class Result:
         What it tests and where that stands.
     predictions, trajectories, comparisons, findings, diagrams
         The outcomes.
+    quantity
+        What the curves show, where their names are those of cases.
     details
         Anything else worth keeping that JSON can hold: a certificate, a table.
     provenance
@@ -58,6 +60,7 @@ class Result:
     comparisons: tuple[Comparison | Convergence, ...] = ()
     findings: tuple[Finding, ...] = ()
     diagrams: tuple[PhaseDiagram, ...] = ()
+    quantity: str = ""
     details: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 

@@ -179,9 +179,7 @@ def as_curves(data: xarray.Dataset, x: str, quantity: str) -> Result:
         status: tuple[Status, ...] = tuple(
             "finished" if np.isfinite(row).all() else "stopped" for row in rows
         )
-        curves.append(
-            Trajectory(label, grid, rows, status, details={"quantity": quantity}, grid_name=x)
-        )
+        curves.append(Trajectory(label, grid, rows, status, grid_name=x))
         theory = predicted.sel(point).transpose(..., x).values.reshape(-1, data.sizes[x])
         if np.isfinite(theory).all():
             mean = theory.mean(axis=0)
@@ -191,6 +189,7 @@ def as_curves(data: xarray.Dataset, x: str, quantity: str) -> Result:
         parameters={"quantity": quantity},
         trajectories=tuple(curves),
         predictions=tuple(predictions),
+        quantity=quantity,
     )
 
 

@@ -138,6 +138,39 @@ def test_a_single_name_is_told_apart_by_what_drew_it():
     assert legend == ["loss (1 seeds did not finish)", "floor"]
 
 
+def test_a_single_point_has_a_bar():
+    """Where a band would have no width, two standard errors are a bar, in both kinds of figure."""
+    value = np.array([[1.0], [3.0]])  # mean 2, standard error 1
+    run = Trajectory("accuracy", np.array([20.0]), value, ("finished",) * 2, grid_name="neurons")
+    result = Result(trajectories=(run,), quantity="accuracy of the ticket")
+    [axes] = figure(result).axes
+    [bar] = axes.collections
+    np.testing.assert_allclose(bar.get_segments(), [[[20.0, 0.0], [20.0, 4.0]]])
+    assert axes.get_ylabel() == "accuracy of the ticket"
+    bar = panels(result)[0].figure["data"][0]
+    assert (bar["x"], bar["y"]) == ([20.0, 20.0], [0.0, 4.0])
+
+
+def test_one_seed_has_the_errors_of_its_observations():
+    """A mean over one seed has no scatter; what each observation is known to is drawn."""
+    x = np.array([1.0, 2.0])
+    run = Trajectory("share", x, np.array([[0.5, 0.5]]), ("finished",), np.array([[0.1, 0.2]]))
+    [band] = figure(Result(trajectories=(run,))).axes[0].collections
+    assert band.get_datalim(band.axes.transData).y1 == pytest.approx(0.9)
+
+
+def test_bands_on_a_logarithmic_axis_stay_at_their_points():
+    """Where the band would reach below 0, it ends at a tenth of the mean and has no gap."""
+    times = np.array([1.0, 2.0, 3.0, 4.0])
+    value = np.array([[1.0, 1e-3, 1e-5, 1e-6], [1.0, 3e-3, 9e-5, 1e-6]])
+    run = Trajectory("loss", times, value, ("finished",) * 2)
+    [axes] = figure(Result(trajectories=(run,))).axes
+    assert axes.get_yscale() == "log"
+    [path] = axes.collections[0].get_paths()
+    low = {x: min(y for a, y in path.vertices if a == x) for x in times.tolist()}
+    assert low == pytest.approx({1.0: 1.0, 2.0: 2e-4, 3.0: 5e-6, 4.0: 1e-6})
+
+
 def test_findings_alone_are_drawn_and_empty_results_have_no_figure():
     """A result of numbers shows them side by side; one of words, or of nothing, has no figure."""
     result = dataclasses.replace(

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from twolayer.numerics.montecarlo import mean_and_error
+from twolayer.outcomes import Trajectory
 from twolayer.results import Result
 
 # Okabe and Ito's palette: distinct for colour-blind readers and in grey.
@@ -23,7 +25,7 @@ def colours(result: Result) -> dict[str, str]:
 
 
 def value_label(result: Result) -> str:
-    """What the curves of a result show: their common name, or how their names begin.
+    """What the curves of a result show: what it says, their common name, or how their names begin.
 
     Curves of training runs that are named after their cases show losses.
 
@@ -37,12 +39,12 @@ def value_label(result: Result) -> str:
     >>> value_label(Result(predictions=(named("loss"),)))
     'loss'
     """
-    details = [trajectory.details for trajectory in result.trajectories]
-    quantities = {str(detail["quantity"]) for detail in details if "quantity" in detail}
+    if result.quantity:
+        return result.quantity
     names = {curve.name for curve in (*result.predictions, *result.trajectories)}
-    if any("dynamics" in detail for detail in details):
-        quantities |= names & {"loss", "risk"} or {"loss"}
-    for found in (quantities, names, {name.split(", ")[0] for name in names}):
+    trained = any("dynamics" in trajectory.details for trajectory in result.trajectories)
+    losses = (names & {"loss", "risk"} or {"loss"}) if trained else set()
+    for found in (losses, names, {name.split(", ")[0] for name in names}):
         if len(found) == 1:
             return found.pop()
     return ""
@@ -67,3 +69,36 @@ def is_wide(values: Iterable[Any]) -> bool:
         return False
     largest = float(positive.max())
     return largest > _WIDE * float(positive.min()) and float(found.min()) > -largest / _WIDE
+
+
+def over_seeds(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray | None]:
+    """The mean over the seeds that finished and its standard error; NaN where none did.
+
+    A single seed has the error of its own observations, if that is known.
+    """
+    finished = [k for k, status in enumerate(trajectory.status) if status == "finished"]
+    if not finished:
+        return np.full(np.shape(trajectory.time), np.nan), None
+    mean, error = mean_and_error(np.asarray(trajectory.value, dtype=np.float64)[finished])
+    if len(finished) > 1:
+        return np.asarray(mean), np.asarray(error)
+    own = trajectory.error
+    return np.asarray(mean), None if own is None else np.asarray(own)[finished[0]]
+
+
+def two_errors(
+    value: np.ndarray, error: np.ndarray, *, positive: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two standard errors to both sides.
+
+    A logarithmic axis, where all is `positive`, can't show what is below 0: there the band ends
+    at a tenth of the value.
+
+    Examples
+    --------
+    >>> low, high = two_errors(np.array([1.0]), np.array([0.75]), positive=True)
+    >>> float(low[0]), float(high[0])
+    (0.1, 2.5)
+    """
+    low, high = value - 2 * error, value + 2 * error
+    return (np.maximum(low, np.abs(value) / 10) if positive else low), high

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from twolayer.numerics.montecarlo import mean_and_error
 from twolayer.outcomes import (
     Comparison,
     Convergence,
@@ -18,7 +17,16 @@ from twolayer.outcomes import (
     Prediction,
     Trajectory,
 )
-from twolayer.report.axes import COLOURS, DASHES, DECADES, colours, is_wide, value_label
+from twolayer.report.axes import (
+    COLOURS,
+    DASHES,
+    DECADES,
+    colours,
+    is_wide,
+    over_seeds,
+    two_errors,
+    value_label,
+)
 from twolayer.results import Result
 
 if TYPE_CHECKING:
@@ -127,12 +135,14 @@ def _draw_paths(name: str, length: int | None, axes: Axes, result: Result) -> No
 def _draw_curves(axes: Axes, result: Result) -> None:
     # A prediction and a trajectory of one name belong together: one colour, one legend entry.
     colour = colours(result)
+    curves = (*result.predictions, *result.trajectories)
+    wide = is_wide(curve.value for curve in curves)
     for trajectory in result.trajectories:
-        _draw_trajectory(axes, trajectory, colour[trajectory.name])
+        _draw_trajectory(axes, trajectory, colour[trajectory.name], positive=wide)
     drawn = {trajectory.name for trajectory in result.trajectories}
     for prediction in result.predictions:
         label = None if prediction.name in drawn else prediction.name
-        _draw_prediction(axes, prediction, colour[prediction.name], label)
+        _draw_prediction(axes, prediction, colour[prediction.name], label, positive=wide)
         drawn.add(prediction.name)
     grids = [np.asarray(p.grid) for p in result.predictions]
     grids += [np.asarray(t.time) for t in result.trajectories]
@@ -140,36 +150,43 @@ def _draw_curves(axes: Axes, result: Result) -> None:
     positive = positive[positive > 0]
     if positive.size and positive.max() > 1000 * positive.min():
         axes.set_xscale("symlog", linthresh=float(positive.min()))
-    curves = (*result.predictions, *result.trajectories)
-    if is_wide(curve.value for curve in curves):
+    if wide:
         axes.set_yscale("log", nonpositive="mask")
     axes.set(xlabel=curves[0].grid_name, ylabel=value_label(result))
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
 
 
-def _draw_prediction(axes: Axes, prediction: Prediction, colour: str, label: str | None) -> None:
+def _draw_prediction(
+    axes: Axes, prediction: Prediction, colour: str, label: str | None, *, positive: bool
+) -> None:
     style: dict[str, Any] = {"linestyle": DASHES[prediction.kind], "color": colour}
     marker = "o" if len(prediction.grid) == 1 else None
     axes.plot(prediction.grid, prediction.value, label=label, marker=marker, zorder=3, **style)
     if prediction.error is not None:
-        band = 2 * np.asarray(prediction.error)
-        low, high = prediction.value - band, prediction.value + band
-        axes.fill_between(prediction.grid, low, high, color=colour, alpha=0.15, linewidth=0)
+        value, error = np.asarray(prediction.value), np.asarray(prediction.error)
+        low, high = two_errors(value, error, positive=positive)
+        _draw_band(axes, prediction.grid, low, high, colour, 0.15)
 
 
-def _draw_trajectory(axes: Axes, trajectory: Trajectory, colour: str) -> None:
-    finished = [k for k, status in enumerate(trajectory.status) if status == "finished"]
-    lost = len(trajectory.status) - len(finished)
+def _draw_trajectory(axes: Axes, trajectory: Trajectory, colour: str, *, positive: bool) -> None:
+    lost = sum(status != "finished" for status in trajectory.status)
     label = trajectory.name + (f" ({lost} seeds did not finish)" if lost else "")
-    if not finished:
-        axes.plot([], [], label=label, color=colour)
-        return
-    mean, error = mean_and_error(np.asarray(trajectory.value)[finished])
+    mean, error = over_seeds(trajectory)
     axes.plot(trajectory.time, mean, ".", label=label, color=colour)
-    if len(finished) > 1:
-        low, high = mean - 2 * error, mean + 2 * error
-        axes.fill_between(trajectory.time, low, high, color=colour, alpha=0.25, linewidth=0)
+    if error is not None:
+        low, high = two_errors(mean, error, positive=positive)
+        _draw_band(axes, trajectory.time, low, high, colour, 0.25)
+
+
+def _draw_band(
+    axes: Axes, x: Any, low: np.ndarray, high: np.ndarray, colour: str, alpha: float
+) -> None:
+    """From low to high: a bar at a single point, which has no width, else a band."""
+    if len(low) == 1:
+        axes.vlines(x, low, high, color=colour)
+    else:
+        axes.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0)
 
 
 def _has_gaps(comparison: Comparison | Convergence) -> TypeGuard[Convergence]:

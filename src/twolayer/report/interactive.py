@@ -13,15 +13,24 @@ from typing import Any
 
 import numpy as np
 
-from twolayer.numerics.montecarlo import mean_and_error
 from twolayer.outcomes import Convergence, Finding, PhaseDiagram, Prediction, Trajectory
-from twolayer.report.axes import COLOURS, DASHES, DECADES, colours, is_wide, value_label
+from twolayer.report.axes import (
+    COLOURS,
+    DASHES,
+    DECADES,
+    colours,
+    is_wide,
+    over_seeds,
+    two_errors,
+    value_label,
+)
 from twolayer.results import Result
 
 _POINTS = 250  # of a curve that are drawn
 _ROWS = 20  # of a curve in the table beside the figure
 _DIGITS = 5
 _KINDS = {"exact": "exact", "asymptotic": "limit", "upper": "upper bound", "lower": "lower bound"}
+_SILENT = {"hoverinfo": "skip", "showlegend": False}
 _HOVER = "%{fullData.name}<br>%{x:.4g}: %{y:.4g}<extra></extra>"
 
 
@@ -94,7 +103,7 @@ def _curves(result: Result) -> Panel:
     alone = len(colour) == 1  # one name for everything would say nothing
     for trajectory in result.trajectories:
         name = _with_losses("training" if alone else trajectory.name, trajectory)
-        mean, error = _over_seeds(trajectory)
+        mean, error = over_seeds(trajectory)
         traces += _band(trajectory.time, mean, error, colour[trajectory.name], positive=wide)
         traces.append(
             _line(trajectory.time, mean, name, colour[trajectory.name])
@@ -139,14 +148,6 @@ def _with_losses(name: str, trajectory: Trajectory) -> str:
     return name + (f" ({lost} seeds did not finish)" if lost else "")
 
 
-def _over_seeds(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray | None]:
-    finished = [k for k, status in enumerate(trajectory.status) if status == "finished"]
-    if not finished:
-        return np.full(np.shape(trajectory.time), np.nan), None
-    mean, error = mean_and_error(np.asarray(trajectory.value)[finished])
-    return np.asarray(mean), np.asarray(error) if len(finished) > 1 else None
-
-
 def _line(x: Any, y: Any, name: str, colour: str) -> dict[str, Any]:
     keep = _thinned(len(np.ravel(x)), _POINTS)
     return {
@@ -167,18 +168,19 @@ def _band(x: Any, y: Any, error: Any, colour: str, *, positive: bool) -> list[di
     x, y, error = (np.ravel(np.asarray(part, dtype=np.float64)) for part in (x, y, error))
     finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y) & np.isfinite(error))
     keep = finite[_thinned(len(finite), _POINTS)]
-    if len(keep) < 2 or not np.any(error[keep] > 0):
+    if not np.any(error[keep] > 0):
         return []
-    low, high = y[keep] - 2 * error[keep], y[keep] + 2 * error[keep]
-    if positive:  # a logarithmic axis can't show the rest
-        low = np.maximum(low, np.abs(y[keep]) / 10)
+    low, high = two_errors(y[keep], error[keep], positive=positive)
+    if len(keep) == 1:  # a band would have no width
+        bar = {"x": _rounded([*x[keep], *x[keep]]), "y": _rounded([*low, *high])}
+        line = {"width": 2, "color": colour}
+        return [{"type": "scatter", "mode": "lines", "line": line, **_SILENT, **bar}]
     across = np.concatenate([x[keep], x[keep][::-1]])
     around = np.concatenate([high, low[::-1]])
     return [
         {
             "type": "scatter", "x": _rounded(across), "y": _rounded(around), "fill": "toself",
-            "fillcolor": colour, "opacity": 0.22, "line": {"width": 0}, "mode": "lines",
-            "hoverinfo": "skip", "showlegend": False,
+            "fillcolor": colour, "opacity": 0.22, "line": {"width": 0}, "mode": "lines", **_SILENT,
         }
     ]  # fmt: skip
 

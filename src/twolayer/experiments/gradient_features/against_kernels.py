@@ -130,6 +130,7 @@ def features_against_kernels(
         findings += _findings(name, rows)
     control = _control(names[0], dim, width, counts[0], seeds, seed)
     return Result(
+        quantity="accuracy",
         predictions=tuple(predictions),
         trajectories=tuple(curves),
         findings=(*findings, control),

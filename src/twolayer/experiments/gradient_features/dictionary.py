@@ -111,6 +111,7 @@ def coded_parity(
         for what in ("cosine", "accuracy")
     )  # fmt: skip
     return Result(
+        quantity="cosine, accuracy",
         trajectories=curves,
         findings=tuple(_findings(rows, extras, found["no structure"])),
         diagrams=tuple(_density(stage, extras[0]["map"][k]) for k, stage in enumerate(_STAGES)),

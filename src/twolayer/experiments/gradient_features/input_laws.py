@@ -67,7 +67,12 @@ def gradient_input_laws(
 
     curves, prediction, findings = _plane(draws, samples, seed, Stage(progress, "plane"))
     coded = _coded(samples, (neurons, seeds, seed), Stage(progress, "coded parity"))
-    return Result(trajectories=curves, predictions=(prediction,), findings=(*findings, *coded))
+    return Result(
+        quantity="probability of a direction",
+        trajectories=curves,
+        predictions=(prediction,),
+        findings=(*findings, *coded),
+    )
 
 
 def _plane(

@@ -106,6 +106,7 @@ def lottery_tickets(
     findings = [f for size in counts for f in _findings(by_name, size)]
     control = study.control(counts[0])
     return Result(
+        quantity="accuracy",
         trajectories=tuple(curves),
         findings=(*findings, control),
         details={"table": table("xor", rows), "cosines": study.cosines(by_name, means)},

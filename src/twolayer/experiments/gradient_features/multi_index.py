@@ -102,6 +102,7 @@ def multi_index(
     findings += _lead(counts[-1], rows[counts[-1]])
     findings.append(_control(dim, width, counts[0], seeds, seed))
     return Result(
+        quantity="cosine, accuracy",
         predictions=(prediction,),
         trajectories=tuple(_curves(grid, rows, extras, seeds)),
         findings=tuple(findings),

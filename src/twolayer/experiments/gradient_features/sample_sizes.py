@@ -102,6 +102,7 @@ def gradient_sample_size(
         )
     findings += _shuffled(laws.xor(seed, dim=30), draws, shuffled, seed)
     return Result(
+        quantity="cosine with the gradient of the law",
         predictions=tuple(predictions),
         trajectories=tuple(trajectories),
         comparisons=tuple(comparisons),

@@ -94,6 +94,7 @@ def simplicity_bias(
     )
     stage(len(sizes) + 1, len(sizes) + 1)
     return Result(
+        quantity="loss",
         predictions=(*predictions, curve[0]),
         trajectories=(*trajectories, curve[1]),
         findings=(*findings, *more),

@@ -70,7 +70,7 @@ def free_energy_flow(
             Prediction(f"J - J*, {name}", times, np.maximum(excess, 0), "exact", "derived here")
         )
     progress("flow", len(triples), len(triples))
-    return Result(findings=tuple(findings), predictions=tuple(predictions))
+    return Result(quantity="J - J*", findings=tuple(findings), predictions=tuple(predictions))
 
 
 def _at_most(name: str, statement: str, violation: float) -> Finding:
@@ -167,4 +167,4 @@ def energy_stability(
             f"largest rise in one step: {frozen_rise:.3g}",
         )
     )
-    return Result(findings=tuple(findings), predictions=tuple(predictions))
+    return Result(quantity="J", findings=tuple(findings), predictions=tuple(predictions))

@@ -134,7 +134,7 @@ def rate_certificates(
             predictions.append(replace(bound, name=f"bound {kind}, {name}"))
             findings.append(_bound_finding(f"{kind}, {name}", kind, bound, excess))
     progress("flow", len(triples), len(triples))
-    return Result(findings=tuple(findings), predictions=tuple(predictions))
+    return Result(quantity="J - J*", findings=tuple(findings), predictions=tuple(predictions))
 
 
 def _bound_finding(name: str, kind: str, bound: Prediction, excess) -> Finding:

@@ -115,4 +115,4 @@ def langevin_optimum(
         trajectories.append(
             Trajectory(name, run.trajectory.time, run.trajectory.value, run.trajectory.status)
         )
-    return Result(findings=tuple(findings), trajectories=tuple(trajectories))
+    return Result(quantity="risk", findings=tuple(findings), trajectories=tuple(trajectories))

@@ -102,7 +102,12 @@ def sparse_parity(
         findings.append(_finding(name, accuracy[:, -1], fixed))
     level = np.full(times.shape, 0.5)
     chance = Prediction("chance", times, level, "exact", "derived here")
-    return Result(trajectories=tuple(curves), predictions=(chance,), findings=tuple(findings))
+    return Result(
+        quantity="accuracy",
+        trajectories=tuple(curves),
+        predictions=(chance,),
+        findings=tuple(findings),
+    )
 
 
 class _Test:

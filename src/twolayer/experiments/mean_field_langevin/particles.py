@@ -118,7 +118,12 @@ def integrator_bias(
             "optimum", np.asarray(sizes), limit, "asymptotic", "derived here", grid_name="step"
         ),
     )
-    return Result(findings=findings, trajectories=tuple(trajectories), predictions=predictions)
+    return Result(
+        quantity="risk",
+        findings=findings,
+        trajectories=tuple(trajectories),
+        predictions=predictions,
+    )
 
 
 @experiment(

@@ -76,6 +76,7 @@ def relu_normalisability(
     threshold = float(np.sqrt(triple[0] * triple[1]))
     times = run.trajectory.time
     return Result(
+        quantity="sup |c|",
         trajectories=(Trajectory("sup |c|", times, growth, run.trajectory.status),),
         predictions=(
             Prediction(

@@ -120,7 +120,12 @@ def deterministic_equivalent(
         )
         curves += theory.values()
         measured += runs.values()
-    return Result(predictions=tuple(curves), trajectories=tuple(measured), findings=tuple(findings))
+    return Result(
+        quantity="error",
+        predictions=tuple(curves),
+        trajectories=tuple(measured),
+        findings=tuple(findings),
+    )
 
 
 def _first_layer(
@@ -290,6 +295,7 @@ def random_features_curve(
         curves += theory.values()
         measured += runs[-1].values()
     return Result(
+        quantity="error",
         predictions=tuple(curves),
         trajectories=tuple(measured),
         comparisons=tuple(comparisons),

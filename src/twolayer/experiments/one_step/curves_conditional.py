@@ -159,6 +159,7 @@ def conditional_equivalent(
         runs += measured.values()
     findings += _control(chosen, degree, network, model)
     return Result(
+        quantity="error",
         predictions=tuple(curves),
         trajectories=tuple(runs),
         findings=tuple(findings),

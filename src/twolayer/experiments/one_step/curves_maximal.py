@@ -110,6 +110,7 @@ def maximal_learning_rate_curve(
         statement = f"The theory of {name} does not predict the test error."
         findings.append(told_apart(f"control, {name}", statement, refused, runs["test"], bias=bias))
     return Result(
+        quantity="error",
         predictions=tuple(theory.values()),
         trajectories=tuple(runs.values()),
         findings=tuple(findings),

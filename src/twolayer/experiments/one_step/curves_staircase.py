@@ -112,7 +112,12 @@ def staircase_curve(
             findings.append(_approach(power, stairs[power], runs, k))
     findings.append(_below_first(first, largest))
     limit = _stairs(cases[0], activation, link, powers[-1])
-    return Result(predictions=(limit,), trajectories=tuple(runs), findings=tuple(findings))
+    return Result(
+        quantity="generalization error",
+        predictions=(limit,),
+        trajectories=tuple(runs),
+        findings=tuple(findings),
+    )
 
 
 def _stair(case: Case, activation: str, link: str, exponent: float) -> Prediction:

@@ -117,6 +117,7 @@ def small_learning_rate_curve(
     spikes, seen = _spikes(case, activation, link, rates, stage(progress, "spikes", 0, 1))
     findings += _spike_findings(spikes, seen, bias)
     return Result(
+        quantity="error",
         predictions=tuple(theory.values()),
         trajectories=tuple(runs.values()),
         findings=tuple(findings),

@@ -169,6 +169,7 @@ def _widths(
                 lower(name, statement, reference, errors[:, wide[-1]], errors[:, wide[0]], note)
             )
     return Result(
+        quantity="generalization error",
         predictions=tuple(curve.prediction for curve in found),
         trajectories=tuple(curve.trajectory for curve in found),
         findings=tuple(findings),
@@ -254,6 +255,7 @@ def image_learning_rate(
         )  # fmt: skip
         models[curve.activation] = [float(value) for value in curve.prediction.value]
     return Result(
+        quantity="generalization error",
         trajectories=tuple(curve.trajectory for curve in found),
         findings=tuple(findings),
         details={f"errors of the Hermite model of degree {degree}": models},

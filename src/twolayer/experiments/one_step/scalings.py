@@ -86,6 +86,7 @@ def hermite_model_weighting(
         name, figure = f"weight on the data, {curve.activation}", "demir2025asymptotic, Figure 1b"
         findings.append(rises(name, statement, figure, curve.trajectory))
     return Result(
+        quantity="generalization error",
         predictions=tuple(curve.prediction for curve in found),
         trajectories=tuple(curve.trajectory for curve in found),
         findings=tuple(findings),
@@ -166,6 +167,7 @@ def hermite_model_strength(
         name, figure = f"strength, {curve.activation}", "demir2025asymptotic, Figures 1c and 5"
         findings.append(falls(name, statement, figure, curve.trajectory))
     return Result(
+        quantity="generalization error",
         predictions=tuple(curve.prediction for curve in found),
         trajectories=tuple(curve.trajectory for curve in found),
         findings=tuple(findings),

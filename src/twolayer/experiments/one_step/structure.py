@@ -328,6 +328,7 @@ def _agreement(curve: Curve, degree: int, parameter: str) -> Finding:
 
 def _result(found: list[Curve], findings: list[Finding]) -> Result:
     return Result(
+        quantity="generalization error",
         predictions=tuple(curve.prediction for curve in found),
         trajectories=tuple(curve.trajectory for curve in found),
         findings=tuple(findings),

@@ -105,7 +105,10 @@ def image_universality(
         alone.append(gaps[0])
     findings.append(_moments_alone(names, alone))
     return Result(
-        predictions=tuple(predictions), trajectories=tuple(trajectories), findings=tuple(findings)
+        quantity="generalization error",
+        predictions=tuple(predictions),
+        trajectories=tuple(trajectories),
+        findings=tuple(findings),
     )
 
 

@@ -43,7 +43,10 @@ def _run(
         statement += f"model of degree {degree} at every width."
         findings.append(agreement(f"{of}, {name}", statement, trajectory, prediction, gap, 0.06))
     return Result(
-        predictions=tuple(predictions), trajectories=tuple(trajectories), findings=tuple(findings)
+        quantity=f"{of} error",
+        predictions=tuple(predictions),
+        trajectories=tuple(trajectories),
+        findings=tuple(findings),
     )
 
 

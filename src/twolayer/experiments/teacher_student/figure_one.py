@@ -95,7 +95,9 @@ def figure_one(
         paths[name] = path.W[:: max(1, _TIMES // _FRAMES)]
     progress("flow", len(starts), len(starts))
     details: dict[str, Any] = {"paths": paths, "teacher": teacher}
-    return Result(trajectories=tuple(trajectories), findings=tuple(findings), details=details)
+    return Result(
+        quantity="loss", trajectories=tuple(trajectories), findings=tuple(findings), details=details
+    )
 
 
 def _directions(angles: Any) -> Any:

@@ -95,7 +95,10 @@ def minima_families(
             )
             trajectories.append(Trajectory(name, number, ends, ("finished",), grid_name="family"))
     return Result(
-        predictions=tuple(predictions), trajectories=tuple(trajectories), findings=tuple(findings)
+        quantity="loss, least eigenvalue",
+        predictions=tuple(predictions),
+        trajectories=tuple(trajectories),
+        findings=tuple(findings),
     )
 
 
