@@ -226,7 +226,7 @@ def _train_one(algorithm, task, test, keep, width, key):
     key_network, key_data, key_later, key_test = jax.random.split(key, 4)
     if not isinstance(task, Dataset):
         task = cast(task, dtype)
-    first, later = _samples(algorithm, task, key_data, dtype)
+    first, later, classes = _samples(algorithm, task, key_data, dtype)
     initial = cast(
         symmetric_network(
             algorithm.quarter, first[0].shape[1], bias=algorithm.bias,
@@ -249,7 +249,9 @@ def _train_one(algorithm, task, test, keep, width, key):
             ticket, source, algorithm.loss, steps, algorithm.batch, key=key_later
         )
     loss, _ = _scores(trained, *later, algorithm.loss)
-    accuracy, error = _accuracy(algorithm, trained, task if test is None else test, key_test)
+    accuracy, error = _accuracy(
+        algorithm, trained, task if test is None else test, classes, key_test
+    )
     trained = _subnetwork(trained, np.arange(len(keep)), len(keep))
     finite = np.all(np.isfinite(trained.a)) and np.all(np.isfinite(trained.W))
     return (
@@ -286,7 +288,7 @@ def _first_step(initial, gradients, place):
 
 
 def _samples(algorithm, task, key, dtype):
-    """Samples of the first step and of the later ones."""
+    """Samples of the first step and of the later ones, and the two classes."""
     first, later = algorithm.step_samples, algorithm.num_samples
     count = first + later if algorithm.fresh else max(first, later)
     if isinstance(task, Dataset):
@@ -297,15 +299,20 @@ def _samples(algorithm, task, key, dtype):
         x, y = task.x[:count], task.y[:count]
     else:
         x, y = draw_samples(task, count, key=key)
+    classes = np.unique(np.asarray(y))
     x, y = np.asarray(x, dtype), np.asarray(binary_labels(y), dtype)  # whose slices are free
     start = first if algorithm.fresh else 0
-    return (x[:first], y[:first]), (x[start : start + later], y[start : start + later])
+    return (x[:first], y[:first]), (x[start : start + later], y[start : start + later]), classes
 
 
 @eqx.filter_jit
 def draw_samples(task: Any, count: int, *, key: PRNGKeyArray) -> tuple[Array, Array]:
-    """Labelled samples of a task, compiled once for all keys."""
-    return task.sample(count, key=key)
+    """Labelled samples of a task in random order, compiled once for all keys."""
+    x, y = task.sample(count, key=key)
+    if getattr(getattr(task, "inputs", None), "balanced", False):  # which come class by class
+        order = jax.random.permutation(jax.random.fold_in(key, 1), count)
+        x, y = x[order], y[order]
+    return x, y
 
 
 def _checked_mask(mask, num_seeds, width) -> list[np.ndarray]:
@@ -331,12 +338,16 @@ def _scores(network, x, y, loss):
     return loss(f, y), (1 + jnp.sign(f * y)) / 2
 
 
-def _accuracy(algorithm, network, test, key) -> tuple[float, float]:
+def _accuracy(algorithm, network, test, classes, key) -> tuple[float, float]:
     dtype = network.W.dtype
     if isinstance(test, Dataset):
         x, y = test.x, binary_labels(test.y)
     else:
         x, y = draw_samples(cast(test, dtype), algorithm.num_test, key=key)
+        y = np.asarray(y)
+        # of few samples all may be of one class
+        one = np.all(y == y[0]) and y[0] in classes
+        y = np.where(y == classes[1], 1.0, -1.0) if one else binary_labels(y)
     x, y = np.asarray(x, dtype), np.asarray(y, dtype)
     right = 0
     for start in range(0, len(y), _TEST_BLOCK):

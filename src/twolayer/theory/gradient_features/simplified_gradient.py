@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import equinox as eqx
@@ -160,6 +160,9 @@ def sampled_gradient(
     if isinstance(num_samples, bool) or not num_samples >= _LEAST_SAMPLES:
         message = f"Expected at least {_LEAST_SAMPLES} samples. Received: {num_samples!r}."
         raise ValueError(message)
+    if getattr(getattr(task, "inputs", None), "balanced", False):
+        # Blocks in exact proportion and in order are no independent samples.
+        task = replace(task, inputs=replace(task.inputs, balanced=False))
     count = max(min(_BLOCKS, num_samples), -(-num_samples // _BLOCK))
     size = -(-num_samples // count)
     count = -(-num_samples // size)
