@@ -118,6 +118,25 @@ def test_mixture_bound_of_unequal_clusters():
     assert 0 < mean - 4 * error < mixture_hinge_bound(task)
 
 
+def test_mixture_bound_of_flat_clusters():
+    """Clusters without spread along a direction: the bound is the limit of small spreads."""
+    means = np.asarray([[4.0, 0, 0], [2.5, 3.0, 0]])
+
+    def bound(least):
+        covariances = np.stack([np.diag([least**2, 1.0, 1.0]), least**2 * np.eye(3)])
+        mixture = GaussianMixture.from_covariances(means, covariances, [0.5, 0.5])
+        return mixture_hinge_bound(Classification(mixture, [1.0, -1.0]))
+
+    # by hand: D_1.mu_2 = 2.5 is 0.5 above 4 / 2; the other way the first cluster has a spread
+    u, length = np.asarray([2.5, 3.0]) / math.hypot(2.5, 3.0), math.hypot(2.5, 3.0)
+    wrong = gaussian_mean(
+        lambda g: max(4 * u[0] + abs(u[1]) * g - length / 2, 0.0),
+        breakpoints=[(length / 2 - 4 * u[0]) / u[1]],
+    )
+    assert abs(bound(0.0) - (4 / 4 * 0.5 + 4 / length * wrong) / 2) < 1e-6
+    assert abs(bound(0.0) - bound(0.03)) < 0.01
+
+
 def test_halfspace():
     """The ramp's loss is the Gaussian mean of (1 - R |g|)_+, below 1 / (R sqrt(2 pi))."""
     for slope in (0.5, 3.0):
@@ -144,3 +163,6 @@ def test_bad_input():
         mixture_hinge_bound(three)
     with pytest.raises(ValueError, match="not zero"):
         halfspace_network(np.zeros(2), 1.0)
+    for slope in (0.0, -1.0):
+        with pytest.raises(ValueError, match="positive slope"):
+            halfspace_hinge(slope)

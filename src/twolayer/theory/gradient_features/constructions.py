@@ -112,11 +112,11 @@ def mixture_hinge_bound(task: Classification) -> float:
     proportions = np.asarray(task.inputs.proportions, np.float64)
     lengths = np.linalg.norm(means, axis=1)
     D = means / lengths[:, None]
-    spread = np.sqrt(np.einsum("id,jde,ie->ij", D, covariances, D))
+    spread = np.sqrt(np.maximum(np.einsum("id,jde,ie->ij", D, covariances, D), 0.0))
     own = np.diagonal(spread)
-    total = proportions @ (4 * own / lengths * _tail_mean(lengths / (4 * own)))
-    height = (lengths[:, None] / 2 - D @ means.T) / spread
-    wrong = 4 * spread / lengths[:, None] * _tail_mean(height)
+    total = proportions @ (4 / lengths * _tail_mean(lengths / 4, own))
+    height = lengths[:, None] / 2 - D @ means.T
+    wrong = 4 / lengths[:, None] * _tail_mean(height, spread)
     return float(total + np.sum(np.where(labels[:, None] != labels, wrong, 0.0) @ proportions))
 
 
@@ -149,11 +149,19 @@ def halfspace_hinge(slope: float) -> float:
 
     On ``y = sign <u, x>`` with standard normal x; below ``1 / (R sqrt(2 pi))`` (derived here).
 
+    Raises
+    ------
+    ValueError
+        If the slope is not positive.
+
     Examples
     --------
     >>> round(halfspace_hinge(10.0), 5), round(0.1 / math.sqrt(2 * math.pi), 5)
     (0.03986, 0.03989)
     """
+    if not 0 < slope < math.inf:
+        message = f"Expected a positive slope. Received: {slope!r}."
+        raise ValueError(message)
     edge = 1 / slope
     density = (1 - math.exp(-(edge**2) / 2)) / math.sqrt(2 * math.pi)
     return float(2 * (ndtr(edge) - 0.5 - slope * density))
@@ -172,6 +180,9 @@ def _clusters(task: Classification) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return means, labels, np.asarray(inputs.covariances, np.float64)
 
 
-def _tail_mean(t: np.ndarray) -> np.ndarray:
-    """``E (G - t)_+ = phi(t) - t Q(t)``."""
-    return np.exp(-(t**2) / 2) / math.sqrt(2 * math.pi) - t * ndtr(-t)
+def _tail_mean(height: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """``E (s G - h)_+ = s (phi(t) - t Q(t))`` with ``t = h / s``; ``(-h)_+`` at s = 0."""
+    safe = np.where(spread > 0, spread, 1.0)
+    t = height / safe
+    tail = safe * (np.exp(-(t**2) / 2) / math.sqrt(2 * math.pi) - t * ndtr(-t))
+    return np.where(spread > 0, tail, np.maximum(-height, 0.0))
