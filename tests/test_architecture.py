@@ -4,6 +4,7 @@ import ast
 import inspect
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def part(path):
     return relative.parts[0]
 
 
+@cache
 def imports(path, *, typing_only=False):
     """The twolayer parts and outside packages that a file imports, at any depth of nesting."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -61,14 +63,16 @@ def imports(path, *, typing_only=False):
         for node in ast.walk(tree):
             if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
                 skipped |= {id(inner) for inner in ast.walk(node)}
+    names = []
     for node in ast.walk(tree):
         if id(node) in skipped:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
-            yield node.module
+            names.append(node.module)
+    return names
 
 
 def inside(names):
