@@ -44,7 +44,7 @@ def coded_parity(
     relevant: int = 5,
     half: int = 300,
     samples: int = 4000,
-    seeds: int = 5,
+    seeds: int = 8,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Result:
