@@ -30,7 +30,7 @@ class Samples(NamedTuple):
     y
         Targets with mean 0 and variance 1, or for classes 1 at the own class and 0 elsewhere.
     weights
-        Sample weights with mean 1.
+        Sample weights, all positive; those of the first call of `fit` have mean 1.
     groups
         The class of each sample, ``None`` for numbers.
     """
@@ -68,7 +68,7 @@ class Model(BaseEstimator):
     ) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, " n"] | None]:
         """Targets as numbers of order 1, and the classes."""
 
-    def _calibrate(self, outputs: Float[np.ndarray, "n k"], groups: Any) -> None:
+    def _calibrate(self, outputs: Float[np.ndarray, "n k"], outside: Samples) -> None:
         """Learn from held-out samples how far outputs can be trusted; nothing for numbers."""
 
     def fit(self, X, y, sample_weight=None):
@@ -81,12 +81,13 @@ class Model(BaseEstimator):
         y
             Labels or numbers, one a row; several columns of numbers for several outputs.
         sample_weight
-            How much each sample counts; all the same by default.
+            How much each sample counts; all the same by default. One of weight 0 is left out.
 
         Raises
         ------
         ValueError
-            If the data are no finite numbers, or an option is out of range.
+            If the data are no finite numbers, or so large that their squares are none, or an option
+            is out of range.
         """
         return self._begin(X, y, None, sample_weight)
 
@@ -107,13 +108,17 @@ class Model(BaseEstimator):
         if weights.sum() <= 0:
             message = "Expected a sample of positive weight. Received: none."
             raise ValueError(message)
-        weights = weights * (len(weights) / weights.sum())
         if reset:
-            self.scaler_ = StandardScaler().fit(X, sample_weight=weights)
-            targets, groups = self._encode(y, weights)
+            largest = weights.max()
+            self.weight_unit_ = largest * float(np.mean(weights / largest))
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.scaler_ = StandardScaler().fit(X, sample_weight=weights / self.weight_unit_)
+            _check_squares("inputs", self.scaler_.var_)
+            targets, groups = self._encode(y, weights / self.weight_unit_)
         else:
             targets, groups = self._encode_again(y)
-        return Samples(self._scaled(X), targets, weights, groups)
+        samples = Samples(self._scaled(X), targets, weights / self.weight_unit_, groups)
+        return samples.rows(np.flatnonzero(weights))
 
     @abstractmethod
     def _encode_again(self, y: Any) -> tuple[Any, Any]:
@@ -139,7 +144,9 @@ class Regressor(RegressorMixin, Model):
         self.single_ = y.ndim == 1
         table = y.reshape(len(y), -1)
         self.target_mean_ = np.average(table, axis=0, weights=weights)
-        variance = np.average((table - self.target_mean_) ** 2, axis=0, weights=weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            variance = np.average((table - self.target_mean_) ** 2, axis=0, weights=weights)
+        _check_squares("targets", variance)
         self.target_scale_ = np.where(variance > 0, np.sqrt(variance), 1.0)
         return (table - self.target_mean_) / self.target_scale_, None
 
@@ -193,13 +200,25 @@ class Classifier(ClassifierMixin, Model):
             raise ValueError(message)
         return np.eye(len(self.classes_))[places], places
 
-    def _calibrate(self, outputs: Float[np.ndarray, "n k"], groups: Int[np.ndarray, " n"]) -> None:
-        """Choose how sharply outputs become probabilities: the likeliest on held-out samples."""
+    def _calibrate(self, outputs: Float[np.ndarray, "n k"], outside: Samples) -> None:
+        """Choose how sharply outputs become probabilities: the likeliest on held-out samples.
+
+        Of n samples that all are right, the share of wrong ones is 1 / (n + 2) by Laplace's rule
+        of succession rather than 0. Labels are softened by as much, else outputs that tell a few
+        samples apart would make certainties.
+        """
+        if not len(outputs):
+            return
+        groups: Any = outside.groups
         own = outputs[np.arange(len(groups)), groups]
+        others = (outputs.sum(axis=1) - own) / (outputs.shape[1] - 1)
+        wrong = 1 / (len(groups) + 2)
+        softened = (1 - wrong) * own + wrong * others
+        shares = outside.weights / outside.weights.sum()
 
         def loss(log_sharpness: float) -> float:
             t = np.exp(log_sharpness)
-            return float(np.mean(logsumexp(t * outputs, axis=1) - t * own))
+            return float(shares @ (logsumexp(t * outputs, axis=1) - t * softened))
 
         best: Any = minimize_scalar(loss, bounds=(-3.0, 6.0), method="bounded")
         self.sharpness_ = float(np.exp(best.x))
@@ -223,3 +242,10 @@ class Classifier(ClassifierMixin, Model):
         outputs = self._outputs(X)
         outputs = self.sharpness_ * outputs
         return outputs - np.asarray(logsumexp(outputs, axis=1, keepdims=True))
+
+
+def _check_squares(what: str, variance: Any) -> None:
+    if not np.all(np.isfinite(variance)):
+        message = f"Expected {what} whose squares are finite. Received: larger numbers; choose "
+        message += "another unit."
+        raise ValueError(message)

@@ -64,13 +64,17 @@ def mean_loss(
     weights: Float[Array, " n"],
     classes: bool,
 ) -> Float[Array, ""]:
-    """Half the square error, or the cross entropy of classes; the weighted mean over samples."""
+    """Half the square error, or the cross entropy of classes; the mean of the weighted samples.
+
+    Not over the weights' sum: in each batch that is another one, and steps of small batches would
+    then not follow the gradient of all samples' loss.
+    """
     f = outputs(parameters, x)
     if classes:
         each = -jnp.sum(y * jax.nn.log_softmax(f, axis=1), axis=1)
     else:
         each = jnp.sum((f - y) ** 2, axis=1) / 2
-    return weights @ each / jnp.maximum(jnp.sum(weights), 1e-30)
+    return jnp.mean(weights * each)
 
 
 @partial(jax.jit, static_argnames=("batch", "classes"))

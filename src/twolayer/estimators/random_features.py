@@ -38,7 +38,7 @@ class _RandomFeatures(Model):
         self.weights_, self.biases_ = random_neurons(self.width, samples.x.shape[1], generator)
         choice = choose(samples, [lambda _: self._features], penalties_of(self.penalty), generator)
         self.penalty_ = choice.penalty
-        self._calibrate(choice.outputs, choice.groups)
+        self._calibrate(choice.outputs, choice.outside)
         self.moments_ = self._moments(samples)
         (self.read_out_,) = solve(self.moments_, (self.penalty_,))
 

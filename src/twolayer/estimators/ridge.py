@@ -14,6 +14,7 @@ _BLOCK = 4096  # samples whose features are held at a time
 _FEW = 300  # samples up to which every one is held out once
 _SOME = 1000  # up to which three fifths are
 _FOLDS = 5
+_ROUNDING = 4 * float(np.finfo(float).eps)
 
 Features = Callable[[Float[np.ndarray, "n d"]], Float[np.ndarray, "n m"]]
 
@@ -90,14 +91,27 @@ def solve(sums: Moments, penalties: Sequence[float]) -> list[ReadOut]:
     mean_h, mean_y = sums.features / sums.weight, sums.targets / sums.weight
     gram = sums.gram / sums.weight - np.outer(mean_h, mean_h)
     cross = sums.cross / sums.weight - np.outer(mean_h, mean_y)
-    size = max(float(np.trace(gram)) / len(gram), np.finfo(float).tiny)
+    size = float(np.trace(gram)) / len(gram)
+    # where features hardly vary, what is left of them is rounding of their squares
+    rounding = _ROUNDING * float(np.trace(sums.gram)) / sums.weight
     found = []
     for penalty in penalties:
-        shift = max(penalty, 1e-10) * size
-        factor = cho_factor(gram + shift * np.eye(len(gram)), check_finite=False)
+        factor = _factor(gram, max(max(penalty, 1e-10) * size, rounding))
         a = cho_solve(factor, cross, check_finite=False)
         found.append(ReadOut(a, mean_y - mean_h @ a))
     return found
+
+
+def _factor(gram: Float[np.ndarray, "k k"], shift: float) -> Any:
+    """The Cholesky factor of ``gram + shift``, with as much more as rounding of `gram` needs."""
+    shift = max(shift, np.finfo(float).tiny)
+    while True:
+        try:
+            return cho_factor(gram + shift * np.eye(len(gram)), check_finite=False)
+        except np.linalg.LinAlgError:
+            if not 0 < shift < 1e300:
+                raise
+            shift *= 100
 
 
 def read_outs(
@@ -122,11 +136,11 @@ def read_outs(
     root = np.sqrt(shares)[:, None]
     U, v = root * (h - mean_h), root * (y - mean_y)
     gram = U @ U.T
-    size = max(float(np.trace(gram)) / h.shape[1], np.finfo(float).tiny)
+    size = float(np.trace(gram)) / h.shape[1]
+    rounding = _ROUNDING * float(shares @ np.sum(h**2, axis=1))
     found = []
     for penalty in penalties:
-        shift = max(penalty, 1e-10) * size
-        factor = cho_factor(gram + shift * np.eye(len(gram)), check_finite=False)
+        factor = _factor(gram, max(max(penalty, 1e-10) * size, rounding))
         a = U.T @ cho_solve(factor, v, check_finite=False)
         found.append(ReadOut(a, mean_y - mean_h @ a))
     return found
@@ -156,14 +170,14 @@ class Choice(NamedTuple):
         Its number.
     penalty
         Of its read-out.
-    outputs, groups
-        Its outputs on the held-out samples, and their classes.
+    outputs, outside
+        Its outputs on the held-out samples, and these.
     """
 
     candidate: int
     penalty: float
     outputs: Float[np.ndarray, "r k"]
-    groups: Int[np.ndarray, " r"] | None
+    outside: Any
 
 
 def choose(
@@ -193,8 +207,7 @@ def choose(
                 scores[c, k] += outside.weights @ gap
     best = np.unravel_index(int(np.argmin(scores)), scores.shape)
     rows = np.concatenate(held) if held else np.zeros(0, int)
-    groups = None if samples.groups is None else samples.groups[rows]
-    return Choice(int(best[0]), penalties[int(best[1])], outputs[best][rows], groups)
+    return Choice(int(best[0]), penalties[int(best[1])], outputs[best][rows], samples.rows(rows))
 
 
 def penalties_of(penalty: float | str) -> tuple[float, ...]:

@@ -41,9 +41,7 @@ class _TangentKernel(Model):
         best = int(np.argmin(scores))
         self.penalty_ = penalties[best]
         rows = np.concatenate(held) if held else np.zeros(0, int)
-        self._calibrate(
-            outputs[best, rows], None if samples.groups is None else samples.groups[rows]
-        )
+        self._calibrate(outputs[best, rows], samples.rows(rows))
         self.coefficients_, self.intercept_ = _solve(gram, samples, self.penalty_)
 
     def _raw_outputs(self, x):

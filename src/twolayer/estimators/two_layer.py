@@ -107,7 +107,7 @@ class _TwoLayer(Model):
         self.penalty_ = choice.penalty
         self.step_ = steps[choice.candidate]
         self.rounds_ = (0, 0, *_ROUNDS)[choice.candidate] if self.solver == "recursive" else 0
-        self._calibrate(choice.outputs, choice.groups)
+        self._calibrate(choice.outputs, choice.outside)
         self.initial_weights_ = W
         self.weights_, self.biases_ = layers[choice.candidate](samples)
         self.median_gradient_ = float(np.median(np.linalg.norm(last[2], axis=1)))
@@ -144,7 +144,7 @@ class _TwoLayer(Model):
         )
         self._take(found)
         if outside is not None:
-            self._calibrate(self._raw_outputs(outside.x), outside.groups)
+            self._calibrate(self._raw_outputs(outside.x), outside)
 
     def _take(self, found: Any) -> None:
         W, b, a, c = (np.asarray(part) for part in found.state.parameters)
@@ -201,7 +201,7 @@ class _TwoLayer(Model):
         self.read_out_ = ReadOut(a, mean)
         self.n_iter_ = steps
         if outside is not None:
-            self._calibrate(self._raw_outputs(outside.x), outside.groups)
+            self._calibrate(self._raw_outputs(outside.x), outside)
 
     def _raw_outputs(self, x):
         read: ReadOut = self.read_out_
