@@ -85,6 +85,9 @@ def test_one_point_curvature_is_a_second_derivative():
     assert found.curvature == pytest.approx((slopes[0] - slopes[1]) / 2e-5, rel=1e-6)
     assert found.distance == pytest.approx(np.linalg.norm(shift), rel=1e-14)
     assert all(assumption.holds for assumption in found.assumptions)
+    assert all(assumption.margin >= 0 for assumption in found.assumptions)
+    tilted = one_point_curvature(W, np.eye(4) + 1e-3 * np.eye(4)[::-1], OWNER).assumptions
+    assert [(a.holds, a.margin >= 0) for a in tilted] == [(False, False), (True, True)]
 
 
 def test_one_point_curvature_along_the_scale():

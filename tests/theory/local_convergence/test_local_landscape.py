@@ -109,6 +109,14 @@ def test_the_direction_turns_with_the_signs():
     np.testing.assert_allclose(np.abs(one.direction), np.abs(other.direction), atol=1e-14)
 
 
+@pytest.mark.parametrize("W", [np.eye(3)[:2, :2], np.eye(3)[:, :2], np.zeros((2, 2))])
+def test_where_the_direction_vanishes_it_bounds_nothing(W):
+    """Perfect students, a zero one beside them, and zero students alone."""
+    found = descent_direction(W, np.eye(2))
+    assert found.gradient_bound == 0.0
+    assert found.gradient_norm == pytest.approx(0.0, abs=1e-15)
+
+
 def test_a_teacher_without_students_is_named():
     W = np.array([[1.0, 0, 0], [1, 0.01, 0], [1, 0, 0.01]])
     first = descent_direction(W, TEACHER).assumptions[0]
@@ -261,6 +269,7 @@ def test_the_residual_of_a_perfect_student_is_zero():
         (lambda: descent_direction(np.ones((1, 2)), np.eye(2)), "as many students as teachers"),
         (lambda: match_one_to_one(np.ones((3, 2)), np.eye(2)), "as many students as teachers"),
         (lambda: far_mass_certificate(np.eye(2), np.eye(2), degrees=[3]), "even degrees"),
+        (lambda: far_mass_certificate(np.eye(2), np.eye(2), degrees=[]), "even degrees"),
         (lambda: far_mass_bound(np.eye(2), loss=-1.0), "at least 0"),
         (lambda: merge_saddle(2.0), "up to sign"),
         (lambda: merge_saddle(0.2, num_students=1), "two students"),

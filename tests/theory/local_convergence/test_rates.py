@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import integrate, optimize
+from scipy import integrate, optimize, stats
 
 from helpers import finite_difference
 from twolayer.theory.local_convergence import (
@@ -198,6 +198,38 @@ def test_power_fits_know_their_error():
     assert fit_power(t, 7 * t**1.5).log_constant == pytest.approx(math.log(7))
 
 
+def test_the_error_of_a_fit_is_how_far_its_slope_has_to_go():
+    """A slope that moves steadily ends as far from the fitted one as the error says."""
+    x = np.linspace(0.0, math.log(10), 201)
+    fit = fit_power(np.exp(x), np.exp(0.05 * x**2 - 3 * x))
+    assert fit.slope == pytest.approx(-3 + 0.1 * np.mean(x), rel=1e-9)
+    assert fit.error == pytest.approx(-3 + 0.1 * x[-1] - fit.slope, rel=0.02)
+
+
+@pytest.mark.parametrize("start", [100.0, 1000.0])
+def test_the_error_of_a_fit_covers_a_shift_of_time(start):
+    """``L = (t + t_0)^-3``, the leading correction of every late flow here."""
+    t = np.geomspace(1, 1e4, 60)
+    fit = fit_power(t, (t + start) ** -3)
+    assert 0.8 < abs(fit.slope + 3) / fit.error < 1.3
+
+
+def test_the_scatter_of_a_line_is_its_standard_error():
+    """Without curvature the error is that of least squares, by SciPy."""
+    t, noise = np.geomspace(1, 10, 6), 0.1 * np.array([1.0, -1, 0, 0, -1, 1])
+    fit = fit_power(t, t**-2 * np.exp(noise))  # the halves' slopes differ by less than scatter
+    exact = stats.linregress(np.log(t), np.log(t**-2 * np.exp(noise)))
+    assert fit.slope == pytest.approx(exact[0])
+    assert fit.error == pytest.approx(exact[4])
+
+
+def test_a_late_constant_and_its_error():
+    """``L = K / t^2 (1 + a / t^2)``: the error covers what the fit leaves of the correction."""
+    t = np.geomspace(1, 100, 40)
+    constant, error = fit_late_constant(t, 5 / t**2 * (1 + 20 / t**2), power=2)
+    assert 0.1 * error < abs(constant - 5) < error
+
+
 def test_rectifier_loss_by_quadrature():
     W, v = np.array([[0.4, 0.3], [0.5, -0.6], [-0.2, 0.1]]), np.array([1.0, 0.2])
 
@@ -272,7 +304,12 @@ def test_initial_scale_of_theorem_9():
         (lambda: symmetric_pair_flow([0.0, 1.0], angle=2.0), "angle in"),
         (lambda: rectifier_pair_flow([1.0, 0.5], angle=0.2), "increasing times"),
         (lambda: orthogonal_student_flow([0.0], mass=-1.0), "positive mass"),
+        (lambda: symmetric_pair_flow([0.0, np.nan], angle=0.2), "increasing times"),
+        (lambda: orthogonal_student_flow([0.0, np.inf], mass=1.0), "increasing times"),
         (lambda: fit_power(np.ones(3), np.ones(3)), "four points"),
+        (lambda: fit_power(np.ones(9), np.arange(1.0, 10)), "four points"),
+        (lambda: fit_power(np.array([]), np.array([])), "four points"),
+        (lambda: fit_late_constant(np.arange(1.0, 9), -np.ones(8), power=3), "positive losses"),
         (lambda: fit_power(np.arange(9.0), np.ones(9)), "positive numbers"),
         (lambda: fit_late_constant(np.ones(3), np.ones(3), power=2), "four times"),
         (lambda: rectifier_loss(np.ones((2, 3)), np.ones(2)), "shapes"),

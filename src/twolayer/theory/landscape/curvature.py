@@ -95,7 +95,7 @@ def one_point_curvature(
     curvature = float(flat @ relu_risk_hessian(W, V) @ flat)
     overlap = float(np.max(np.abs(V @ V.T - np.eye(len(V)))))
     assumptions = (
-        Assumption("teachers orthonormal", overlap < _ORTHONORMAL, -overlap),
+        Assumption("teachers orthonormal", overlap < _ORTHONORMAL, _ORTHONORMAL - overlap),
         Assumption(
             "every teacher owns as many neurons",
             bool(counts.min() == counts.max()),

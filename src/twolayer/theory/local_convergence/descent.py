@@ -44,8 +44,12 @@ class DescentDirection:
 
     @property
     def gradient_bound(self) -> float:
-        """``alignment / |direction|``: the gradient is at least that long (Cauchy-Schwarz)."""
-        return self.alignment / float(np.linalg.norm(self.direction))
+        """``alignment / |direction|``: the gradient is at least that long (Cauchy-Schwarz).
+
+        0 where the direction vanishes: for perfect students, or when all are zero.
+        """
+        length = float(np.linalg.norm(self.direction))
+        return self.alignment / length if length > 0 else 0.0
 
 
 def descent_direction(

@@ -101,7 +101,7 @@ def far_mass_bound(
 
 def _even(degrees: Sequence[int]) -> np.ndarray:
     orders = np.asarray(degrees)
-    if orders.ndim != 1 or not np.all((orders >= 2) & (orders % 2 == 0)):
+    if orders.ndim != 1 or not len(orders) or not np.all((orders >= 2) & (orders % 2 == 0)):
         message = f"Expected even degrees of at least 2. Received: {degrees!r}."
         raise ValueError(message)
     return orders.astype(int)

@@ -17,8 +17,9 @@ class PowerFit:
     slope
         The exponent.
     error
-        Its error: the scatter's standard error and the drift of the slope over the window, added
-        in squares. A smooth curve has little scatter, but its slope may still be moving.
+        Its error: the scatter's standard error, and by how much the slope at the end of the window
+        differs from the fitted one, added in squares. A smooth curve has little scatter, but its
+        slope may still be moving.
     log_constant
         The logarithm of the constant.
     num_points
@@ -59,21 +60,25 @@ def fit_power(
     """
     x, y = np.asarray(grid, dtype=np.float64), np.asarray(value, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or not (np.all(x > 0) and np.all(y > 0)):
+        least = (np.min(x, initial=np.inf), np.min(y, initial=np.inf))
         message = "Expected positive numbers, as many values as grid points. Received: "
-        message += f"shapes {x.shape} and {y.shape}, least {np.min(x):.3g} and {np.min(y):.3g}."
+        message += f"shapes {x.shape} and {y.shape}, least {least[0]:.3g} and {least[1]:.3g}."
         raise ValueError(message)
-    kept = x >= np.max(x) * 10.0**-decades * (1 - 1e-12)
-    if np.sum(kept) < 4:
+    kept = x >= np.max(x, initial=0.0) * 10.0**-decades * (1 - 1e-12)
+    if len(np.unique(x[kept])) < 4:
         message = f"Expected at least four points in the last {decades:g} decades. "
-        message += f"Received: {int(np.sum(kept))}."
+        message += f"Received: {len(np.unique(x[kept]))}."
         raise ValueError(message)
     x, y = np.log(x[kept]), np.log(y[kept])
     slope, level, scatter = _line(x, y)
     order = np.argsort(x)
-    middle = len(x) // 2
-    early, late = (_line(x[part], y[part])[0] for part in (order[:middle], order[middle:]))
-    # the slope at the end of the window differs from the fitted one by about half the drift
-    return PowerFit(slope, float(np.hypot(scatter, (late - early) / 2)), level, len(x))
+    halves = [(x[part], y[part]) for part in np.array_split(order, 2)]
+    early, late = (_line(*half)[0] for half in halves)
+    # The halves' centres are half the window apart, and so is its end from its centre: where the
+    # slope moves steadily, it ends off the fitted one by late - early. Scatter moves them too.
+    noise = scatter**2 * _spread(x) * sum(1 / _spread(part) for part, _ in halves)
+    drift = max((late - early) ** 2 - noise, 0.0)
+    return PowerFit(slope, float(np.sqrt(scatter**2 + drift)), level, len(x))
 
 
 def fit_late_constant(
@@ -101,7 +106,7 @@ def fit_late_constant(
     Raises
     ------
     ValueError
-        If fewer than four points lie in the window.
+        If fewer than four points lie in the window, or a loss is not positive.
 
     Examples
     --------
@@ -109,7 +114,14 @@ def fit_late_constant(
     >>> [round(number, 6) for number in fit_late_constant(t, 5 / (t + 7) ** 3, power=3)]
     [5.0, 0.0]
     """
-    t, y = np.asarray(time, dtype=np.float64), np.asarray(loss, dtype=np.float64) ** (-1 / power)
+    t, losses = np.asarray(time, dtype=np.float64), np.asarray(loss, dtype=np.float64)
+    if t.shape != losses.shape or t.ndim != 1 or not np.all(losses > 0):
+        message = "Expected positive losses, one for each time. Received: "
+        message += (
+            f"shapes {t.shape} and {losses.shape}, least {np.min(losses, initial=np.inf):.3g}."
+        )
+        raise ValueError(message)
+    y = losses ** (-1 / power)
     kept = np.nonzero(t >= np.max(t) * 10.0**-decades * (1 - 1e-12))[0]
     if len(kept) < 4:
         message = f"Expected at least four times in the last {decades:g} decades. "
@@ -122,10 +134,14 @@ def fit_late_constant(
     return constants[2], abs(constants[2] - constants[1]) / 2
 
 
+def _spread(x: np.ndarray) -> float:
+    return float(np.sum((x - np.mean(x)) ** 2))
+
+
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
     """Slope, level and the slope's standard error of a least-squares line."""
     centre = x - np.mean(x)
-    spread = float(np.sum(centre**2))
+    spread = _spread(x)
     slope = float(np.sum(centre * y) / spread)
     level = float(np.mean(y) - slope * np.mean(x))
     rest = y - level - slope * x

@@ -246,6 +246,7 @@ def _solved(
     if (
         instants.ndim != 1
         or len(instants) == 0
+        or not np.all(np.isfinite(instants))
         or instants[0] < 0
         or np.any(np.diff(instants) <= 0)
     ):
