@@ -65,6 +65,30 @@ def test_gradient_descent_obeys_the_optimisation_bound():
             assert logistic(a, h, y) - logistic(target, h, y) <= bound
 
 
+def test_the_ball_holds_the_weights_that_beat_the_comparison():
+    """Descent overtakes a comparison near its start: the first weights below it are in the ball."""
+    generator = np.random.default_rng(4)
+    n, m = 100, 3
+    h = np.abs(generator.standard_normal((n, m)))
+    y = np.sign(h @ np.asarray([1.0, -1.0, 0.3]))
+    smoothness = np.linalg.norm(h, 2) ** 2 / n / (4 * math.log(2))
+    lipschitz, size = 1 / math.log(2), math.sqrt(np.mean(np.sum(h**2, axis=1)) / n)
+    far = 0
+    for start in (np.zeros(m), np.asarray([-1.0, 2.0, 0.0])):
+        for away in (1e-3, 0.1, 1.0, 5.0):
+            direction = -(y / (1 + np.exp(y * (h @ start)))) @ h
+            comparison = start - away * direction / np.linalg.norm(direction)
+            a, best = start, logistic(comparison, h, y)
+            for _ in range(2000):
+                if logistic(a, h, y) <= best:
+                    break
+                a = a + (y / (1 + np.exp(y * (h @ a)))) @ h / n / math.log(2) / smoothness
+            part = top_layer_bound(h, start, comparison, steps=1).generalisation
+            assert np.linalg.norm(a) <= part / (2 * lipschitz * size)
+            far += np.linalg.norm(a - comparison) > np.linalg.norm(start - comparison)
+    assert far  # of some comparisons the weights end farther off than they started
+
+
 def test_generalisation_bound_brackets_the_linear_loss():
     """For a linear loss the supremum over the ball is known: a quarter of the bound to all."""
     generator = np.random.default_rng(2)
@@ -75,9 +99,23 @@ def test_generalisation_bound_brackets_the_linear_loss():
         y = generator.choice([-1.0, 1.0], n)  # E y h = 0
         suprema.append(radius * np.linalg.norm(y @ h / n))
     bound = top_layer_bound(
-        h, np.zeros(m), np.eye(m)[0] * radius / 2, steps=1, lipschitz=1.0
+        h, np.zeros(m), np.eye(m)[0] * radius / 2, steps=1, curvature=1e9, lipschitz=1.0
     ).generalisation
     assert bound / 4 < np.mean(suprema) < bound
+
+
+def test_features_that_are_zero_leave_the_weights_where_they_are():
+    """No gradient, no step, nothing to generalise."""
+    part = top_layer_bound(np.zeros((4, 2)), np.zeros(2), np.ones(2), steps=3)
+    assert part == (0.0, 0.0)
+
+
+def test_wide_features_have_the_same_bound():
+    """More neurons than samples: the curvature is that of the full second moment."""
+    h = np.random.default_rng(5).standard_normal((4, 9))
+    part = top_layer_bound(h, np.zeros(9), np.ones(9), steps=2, curvature=1.0)
+    largest = np.linalg.eigvalsh(h.T @ h / 4)[-1]
+    assert abs(part.optimisation - largest * 9 / 4) < 1e-12
 
 
 def test_bad_input():
