@@ -98,6 +98,21 @@ def test_net_covers_planted_cones_and_nothing_else():
     assert len(none) == 0
 
 
+def test_intervals_hold_jointly_and_decide_what_is_kept():
+    """Two candidates share what may go wrong; a feature whose lower end is below p is left out."""
+    gradients = np.eye(2)[np.arange(2000) % 10 // 7]  # shares of 0.7 and 0.3, in each half too
+    options = {"gamma": 0.05, "least_norm": 0.0, "confidence": 0.9}
+    found = feature_set(gradients, np.ones(2000), least_probability=0.25, **options)
+    assert found.num_candidates == 2
+    for k, hits in enumerate((700, 300)):
+        # a tail of (1 - 0.9) / 2 candidates / 2 sides
+        assert_allclose(binom.sf(hits - 1, 1000, found.lower[k]), 0.025)
+        assert_allclose(binom.cdf(hits, 1000, found.upper[k]), 0.025)
+    above = feature_set(gradients, np.ones(2000), least_probability=0.29, **options)
+    assert above.num_candidates == 2
+    assert_allclose(above.probability, [0.7])
+
+
 def test_net_of_more_draws_than_candidates():
     """Some rows stand for all where there are many: the shares stay those of all draws."""
     rng = np.random.default_rng(2)
@@ -155,6 +170,30 @@ def test_probability_of_means_of_an_xor_mixture():
     assert_allclose(
         xor_hit_probability(40_000, 1e-3, 1.0, gamma=0.05), planar_hit_probability(0.05), loss=2e5
     )
+
+
+@pytest.mark.parametrize(("dim", "size"), [(3, 1.0), (4, 2.5), (6, 1.5)])
+def test_probability_of_means_of_an_xor_mixture_in_few_dimensions(dim, size):
+    """Where neither w's part in the plane nor the tilt towards w is small."""
+    first, second = size * np.eye(dim)[:2]
+    W = np.random.default_rng(dim).standard_normal((100_000, dim))
+    gradients = simplified_gradient(xor_mixture(first, second, 0.8), W).value
+    least = float(np.quantile(np.linalg.norm(gradients, axis=1), 0.1))
+    along = np.abs(gradients[:, :2]) > 0.9 * np.linalg.norm(gradients, axis=1)[:, None]
+    for norm in (0.0, least):
+        hits = np.sum(along & (np.linalg.norm(gradients, axis=1) >= norm)[:, None], axis=1)
+        error = np.std(hits) / sqrt(len(W)) / 4
+        predicted = xor_hit_probability(dim, size, 0.8, gamma=0.1, least_norm=norm)
+        assert abs(np.mean(hits) / 4 - predicted) < 4 * error + 0.001 * predicted
+
+
+def test_exclusive_hits_count_the_other_clusters():
+    """With three clusters: one is passed by the margin on its side, two are not."""
+    z = np.random.default_rng(6).standard_normal((400_000, 3)) * 2.0  # w.mu_j over sqrt(d)
+    for c, predicted in zip((0.5, 0.0), exclusive_hit_probability(0.6, 0.8, 2.0, 3), strict=True):
+        one = (z[:, 0] > 0.6 + 0.8 * c) & np.all(z[:, 1:] < 0.6 - 0.8 * c, axis=1)
+        share = np.mean(one) / 2  # one sign of the threshold
+        assert abs(share - predicted) < 4 * sqrt(share / 2 / len(z))
 
 
 def test_exclusive_hits_of_a_mixture():
@@ -271,7 +310,7 @@ def test_bad_input_is_refused():
     settings = {"gamma": 0.1, "least_norm": 0.0, "least_probability": 0.1}
     for change in (
         {"gamma": 0.0}, {"gamma": 1.0}, {"least_norm": -1.0}, {"least_norm": float("nan")},
-        {"least_probability": 1.0}, {"confidence": 1.0}, {"held_out": 1.0},
+        {"least_probability": 1.0}, {"confidence": 1.0}, {"held_out": 1.0}, {"held_out": 0.1},
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"Expected .* Received"):
             feature_set(*good, **(settings | change))
@@ -281,6 +320,9 @@ def test_bad_input_is_refused():
     for direction, sign in ((np.zeros(2), 1), (np.ones(3), 1), (np.ones(2), 2)):
         with pytest.raises(ValueError, match="Expected a direction"):
             hit_probability(direction, sign, *good, gamma=0.1, least_norm=0.0)
+    for least in (-1.0, float("nan"), [0.0, float("inf")]):
+        with pytest.raises(ValueError, match="least norms from 0 on"):
+            hit_probability(np.ones(2), 1, *good, gamma=0.1, least_norm=least)
     with pytest.raises(ValueError, match="hits from 0"):
         clopper_pearson(5, 4)
     with pytest.raises(ValueError, match="gradients that are not 0"):

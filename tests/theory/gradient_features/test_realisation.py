@@ -90,6 +90,17 @@ def test_expected_hits_against_draws():
     assert error < expected / 20
 
 
+def test_expected_hits_of_a_wide_window():
+    """A tolerance above 1 leaves only kinks that are too far, as Monte Carlo counts them."""
+    a = np.abs(np.random.default_rng(6).standard_normal(100_000))
+    share = np.mean(np.abs(a * 0.7 - 1) <= 1.8)
+    expected = expected_hits(
+        np.asarray([0.7]), width=2, probability=1.0, kink=1.0, bias=1.0, rate=1.0,
+        output_std=1.0, tolerance=1.8,
+    )  # fmt: skip
+    assert abs(share - expected) < 5 * math.sqrt(share * (1 - share) / len(a))
+
+
 def neuron(dim, bias):
     return relu_network(np.ones(1), np.ones((1, dim)), np.asarray([bias]))
 

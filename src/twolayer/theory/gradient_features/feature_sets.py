@@ -136,6 +136,10 @@ def feature_set(
         raise ValueError(message)
     m, d = gradients.shape
     searched = m - int(held_out * m)
+    if searched == m and held_out:
+        message = f"Expected draws to hold out. Received: {m} draws, of which a share of "
+        message += f"{held_out!r} is none."
+        raise ValueError(message)
     counted = slice(searched if held_out else 0, m)
     least_hits = max(1.0, 0.5 * least_probability * searched)  # a chance deficit is forgiven
     directions, own = np.empty((0, d)), np.empty(0, dtype=int)
@@ -199,6 +203,9 @@ def hit_probability(
     gamma, least_norm = np.broadcast_arrays(np.asarray(gamma, float), np.asarray(least_norm, float))
     _check_shares(np.min(gamma), 0.5, confidence, 0.0)
     _check_shares(np.max(gamma), 0.5, confidence, 0.0)
+    if not np.all((least_norm >= 0) & np.isfinite(least_norm)):
+        message = f"Expected least norms from 0 on. Received: {least_norm.tolist()!r}."
+        raise ValueError(message)
     direction = np.asarray(direction, np.float64)
     length = np.linalg.norm(direction)
     if direction.shape != gradients.shape[1:] or not 0 < length < np.inf or sign not in {1, -1}:

@@ -183,7 +183,8 @@ def expected_hits(
         message += "none." if not norms.size else "others; leave the neurons that are 0 out."
         raise ValueError(message)
     centre = bias / (norms * rate * kink * output_std)
-    window = 2 * (ndtr((1 + tolerance) * centre) - ndtr((1 - tolerance) * centre))
+    lowest = max(1 - tolerance, 0.0)  # a size |a| is not negative
+    window = 2 * (ndtr((1 + tolerance) * centre) - ndtr(lowest * centre))
     return float(width * probability / 2 * np.mean(window))
 
 
