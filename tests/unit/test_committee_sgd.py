@@ -74,6 +74,21 @@ def test_one_step_of_both_layers_shares_one_sample_and_one_error():
     np.testing.assert_allclose(lengths[:, 0], lengths[:, 1], rtol=2e-3, atol=2e-6)
 
 
+def test_label_noise_has_the_standard_deviation_asked_for():
+    """Of a student equal to its teacher one step moves output weights by the noise alone.
+
+    ``dv = (eta_2 / N) g(lambda) sigma z``, whose mean square is ``(eta_2 sigma / N)^2 E g^2``.
+    """
+    dim, rate, sigma = 20, 0.8, 0.25
+    _, V = weights_with_overlaps(Q, R, T, dim)
+    moved = committee_sgd(
+        CommitteeSGD(0.0, second_layer_rate=rate, noise_std=sigma), (V, ONES), (V, ONES),
+        relu_pairs, times=(0.0, 1 / dim), seeds=64, key=KEY,
+    ).student_weights[:, 1] - 1  # fmt: skip
+    squares = np.mean(moved**2, axis=1) * (dim / rate) ** 2
+    assert_within_sem(squares.mean(), squares.std() / 8, sigma**2 / 2)
+
+
 def test_what_is_observed_changes_nothing():
     """A run that is looked at more often passes through the same weights."""
     seldom = run(CommitteeSGD(0.2), times=(0.0, 5.0))

@@ -17,6 +17,7 @@ from twolayer.dynamics.teacher_student import (
     sampled_descent,
     scaled_to_fit,
     subspace_initialisation,
+    teacher_subspace,
 )
 from twolayer.pair_kernels import abs_pairs, erf_pairs
 from twolayer.teacher_student import TeacherStudent
@@ -148,6 +149,17 @@ def test_fitted_lengths_are_optimal(student):
     assert np.any(weights == 0)
     np.testing.assert_allclose(slope[weights > 0], 0, atol=1e-10)
     assert np.all(slope > -1e-10)
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0], [1.0, -2.0]])
+def test_the_subspace_of_teachers_of_either_sign(weights):
+    """Negative teachers have negative eigenvalues: they count by their size."""
+    problem = TeacherStudent(np.eye(2, 6)[::-1] @ np.roll(np.eye(6), 2, axis=1), np.array(weights))
+    basis = teacher_subspace(problem, 40_000, key=jax.random.key(4))
+    assert basis.shape == (6, 2)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(2), atol=1e-12)
+    # the sine of the largest angle: errors of order 1 / sqrt(samples) over gaps of order 1/4
+    assert np.linalg.norm(problem.teacher - problem.teacher @ basis @ basis.T, 2) < 0.2
 
 
 def test_bad_input():

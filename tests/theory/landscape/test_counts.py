@@ -65,7 +65,7 @@ def test_published_counts_grow_with_k_and_fall_with_width():
     for k in range(8, 18):
         shares = [published_counts(k, n)[-1].bad / 1000 for n in (k, k + 1, k + 2)]
         assert shares[0] > shares[1] >= shares[2] == 0
-    assert published_counts(5, 5) == ()
+    assert published_counts(5, 5) == published_counts(19, 21) == ()  # up to 20 neurons
     assert published_means(5) is None
 
 
@@ -88,6 +88,8 @@ def test_one_point_curvature_is_a_second_derivative():
     assert all(assumption.margin >= 0 for assumption in found.assumptions)
     tilted = one_point_curvature(W, np.eye(4) + 1e-3 * np.eye(4)[::-1], OWNER).assumptions
     assert [(a.holds, a.margin >= 0) for a in tilted] == [(False, False), (True, True)]
+    uneven = one_point_curvature(W, np.eye(4), [0, 0, 0, 1, 1, 2, 2, 3]).assumptions
+    assert [(a.holds, a.margin >= 0) for a in uneven] == [(True, True), (False, False)]
 
 
 def test_one_point_curvature_along_the_scale():
@@ -133,6 +135,9 @@ def test_schedule_of_perturbed_descent():
         size *= rate
         steps += 1
     assert 10**schedule.log10_steps == pytest.approx(steps, abs=1)
+    # in units in which gradients are twice as long the step is half as long
+    twice = perturbed_schedule(3, convexity=1.0, smoothness=2.0, delta=0.5)
+    assert twice.step == pytest.approx(schedule.step / 2)
 
 
 def test_bad_curvature_arguments_are_refused():

@@ -5,7 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from twolayer.theory.landscape import census, critical_point, family, split_neuron, symmetry_class
+from twolayer.theory.landscape import (
+    census,
+    critical_point,
+    family,
+    least_eigenvalue,
+    split_neuron,
+    symmetry_class,
+)
 
 RNG = np.random.default_rng(21)
 
@@ -76,6 +83,9 @@ def test_kinds_of_critical_points():
     W = family((1, 6)).weights
     assert critical_point(W, V).kind == "spurious minimum"
     assert critical_point(W, V).norm_sum == pytest.approx(6.981728819602194 / 7, abs=1e-9)
+    # splitting any of the seven makes a saddle, as descent's Hessian of the split network says
+    least = [least_eigenvalue(split_neuron(W, i), V) for i in range(7)]
+    assert critical_point(W, V).splits == np.sum(np.array(least) < -1e-3) == 7
     assert critical_point(split_neuron(W, 2), V).kind == "saddle"
     assert critical_point(V[::-1], V).kind == "global minimum"
     assert critical_point(split_neuron(V, 0, share=0.1), V).kind == "global minimum"

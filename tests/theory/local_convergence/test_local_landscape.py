@@ -123,6 +123,40 @@ def test_a_teacher_without_students_is_named():
     assert first.holds is False
 
 
+def test_near_students_are_those_within_the_angle_of_the_lemma():
+    """``r w_max w_min^{-5/3} L^{1/3}``, and what Lemma 9 promises of the near ones."""
+    teacher = np.array([[2.0, 0.0], [0.0, 0.5]])
+    W = np.array([[math.sqrt(2), 0.0], [0.0, math.sqrt(0.2)], [0.3, 0.3 / math.tan(0.6)]])
+    wide = 2 * 2 * 0.5 ** (-5 / 3) * loss(W, teacher) ** (1 / 3)
+    assert wide > 0.6  # all three are near
+    assert np.all(descent_direction(W, teacher).weights > 0)
+    found = descent_direction(W, teacher, near_angle=0.5)
+    np.testing.assert_array_equal(found.weights > 0, [True, True, False])
+    assert [(a.holds, a.margin) for a in found.assumptions] == [
+        (True, pytest.approx(0.4)),
+        (False, pytest.approx(-0.1)),
+    ]
+    # the same shape so close to zero loss that its angle is out of reach
+    V = np.array([[1.0, 0.0], [0.0, 1.0]])
+    far = 0.01 * np.array([[math.sin(0.3), math.cos(0.3)]])
+    close = np.concatenate([V, far])
+    assert 2 * loss(close, V) ** (1 / 3) < 0.3
+    np.testing.assert_array_equal(descent_direction(close, V).weights > 0, [True, True, False])
+    small = 0.2  # teachers shorter by so much see the same angles from farther
+    near = descent_direction(math.sqrt(small) * close, small * V)
+    assert 2 * small ** (1 - 5 / 3) * (small**2 * loss(close, V)) ** (1 / 3) < 0.3
+    np.testing.assert_array_equal(near.weights > 0, [True, True, False])
+
+
+def test_far_mass_by_hand():
+    """One teacher, a student orthogonal to it: ``D_2 = s^2``, ``|h_2|^2 = pi/2 + pi``."""
+    W, s = np.array([[1.0, 0.0], [0.0, 0.5]]), 0.5
+    found = far_mass_certificate(W, [[1.0, 0.0]], degrees=[2])
+    assert found.loss_bound == pytest.approx(s**4 / (3 * math.pi), rel=1e-12)
+    bound = far_mass_bound(np.array([[1.0, 0.0]]), loss=0.02, degrees=[2])
+    assert bound[0] == pytest.approx(math.sqrt(3 * math.pi * 0.02), rel=1e-12)
+
+
 def test_far_mass_certificate_against_sampling():
     W = np.concatenate([near_students(0.1, 8), [[0.2, -0.5, 0.4]]])
     degrees = (2, 4, 6)
@@ -200,10 +234,30 @@ def test_the_gradient_is_at_least_kappa_times_the_loss(seed):
     assert kappa <= 1 / np.linalg.norm(found.direction)
 
 
+def test_close_teachers_are_two():
+    """Angles of 1e-9 are far above rounding: Delta is the angle, not zero."""
+    assert separation([[1.0, 0.0], [-1.0, 1e-9]]) == pytest.approx(1e-9, rel=1e-12)
+
+
 def test_kappa_scales_with_the_teacher():
     """``|grad| ~ c^{3/2}`` and ``L ~ c^2``: kappa falls like ``c^{-1/2}``."""
     ratio = gradient_constant(9 * TEACHER) / gradient_constant(TEACHER)
     assert ratio == pytest.approx(1 / 3)
+
+
+def test_kappa_by_hand():
+    """``kappa^-2 = 2 sum |w_j|^2 + 4 sum |w*_i|``, the first sum by default that of zero loss."""
+    total = float(np.sum(np.linalg.norm(TEACHER, axis=1)))
+    assert gradient_constant(TEACHER, mass=3.0) ** -2 == pytest.approx(6 + 4 * total)
+    assert gradient_constant(TEACHER) ** -2 == pytest.approx(6 * total)
+
+
+@pytest.mark.parametrize(("step", "margin"), [(0.2, 0.05), (0.3, -0.05)])
+def test_steps_of_the_guarantee_are_at_most_one_over_r_w_max(step, margin):
+    teacher = np.array([[2.0, 0.0], [0.0, 0.5]])
+    bound = guaranteed_descent(teacher, steps=[1], step_size=step, initial_loss=0.1)
+    assert bound.assumptions[-1].holds is (margin > 0)
+    assert bound.assumptions[-1].margin == pytest.approx(margin)
 
 
 def test_gradient_descent_stays_below_its_guarantee():

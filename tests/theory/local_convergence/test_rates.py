@@ -116,6 +116,13 @@ def test_losses_along_an_exponent(exponent, late):
     assert far * 1e12 ** (1 / power) == pytest.approx(late / c ** (2 / power), rel=1e-3)
 
 
+def test_exponents_below_one_are_a_conjecture():
+    for exponent, marks in ((0.75, [None]), (0.99, [None]), (1.0, [])):
+        curve = loss_along_exponent([1.0], exponent=exponent, constant=1.0, initial_loss=1.0)
+        assert [a.holds for a in curve.assumptions] == marks
+        assert curve.kind == "upper"
+
+
 def test_exponential_decay_at_one_half():
     curve = loss_along_exponent([0.0, 2.0], exponent=0.5, constant=1.5, initial_loss=1.0)
     assert curve.value[1] == pytest.approx(math.exp(-4.5))
@@ -221,6 +228,7 @@ def test_the_scatter_of_a_line_is_its_standard_error():
     exact = stats.linregress(np.log(t), np.log(t**-2 * np.exp(noise)))
     assert fit.slope == pytest.approx(exact[0])
     assert fit.error == pytest.approx(exact[4])
+    assert fit_power([1.0, 2, 4, 8], [1.0, 4, 16, 64]).num_points == 4  # four are enough
 
 
 def test_a_late_constant_and_its_error():
@@ -289,6 +297,21 @@ def test_gradient_ratio_of_theorem_7():
     assert max(ratios) < 1.2 * min(ratios)
     wide = rectifier_gradient_ratio(np.array([[3.0, 0.1], [0.01, 0.1]]), v)[1]
     assert [a.holds for a in wide] == [False, False]
+
+
+def test_assumptions_of_theorem_7_end_where_it_says():
+    """``|v|/(4n) <= |w_i| <= 4|v|/n`` and ``L <= |v|^2 / n^14`` for n = 2 and a teacher of 3."""
+    v = np.array([3.0, 0.0])
+    for length, margin in ((0.2, -0.25 + 0.4 / 3), (0.4, -0.25 + 0.8 / 3), (5.9, 4 - 11.8 / 3)):
+        W = np.array([[length, 0.0], [3.0 - length, 0.1]])
+        held = rectifier_gradient_ratio(W, v)[1][0]
+        assert held.margin == pytest.approx(margin, abs=1e-3)
+        assert held.holds is (margin > 0)
+    assert not rectifier_gradient_ratio(np.array([[6.1, 0.0], [-3.1, 0.1]]), v)[1][0].holds
+    for miss, holds in ((0.046, True), (0.048, False)):  # (9 / 2^14 * 4)^(1/2) = 0.04688
+        held = rectifier_gradient_ratio(np.array([[1.5, 0.0], [1.5 + miss, 0.0]]), v)[1][1]
+        assert held.holds is holds
+        assert held.margin == pytest.approx(math.log10(9 / 2**14 / (miss**2 / 4)))
 
 
 def test_initial_scale_of_theorem_9():
