@@ -207,6 +207,20 @@ def test_chain_of_rates(numbers):
     assert closed.value < sheared.value
     assert published.value < closed.value
     assert [rate.kind for rate in chain.values()].count("lower") == 4
+    for rate in list(chain.values())[1:]:
+        assert rate.value <= chain[rate.below].value * (1 + 1e-3), rate
+
+
+def test_neither_closed_constant_is_always_the_larger():
+    """Holley and Stroock's wins at a high temperature, Barthe and Roberto's at a low one."""
+    found = []
+    for numbers in ((1, 1, 0.3), (0.3, 0.3, 0.05)):
+        chain = rate_chain(parameter_grid(problem_of(numbers), num_points=40))
+        rates = {rate.name: rate for rate in chain}
+        line, closed = rates["shear, Barthe-Roberto"], rates["shear, Holley-Stroock"]
+        assert line.below == closed.below == "shear, numeric law of w"
+        found.append(closed.value > line.value)
+    assert found == [True, False]
 
 
 @pytest.mark.parametrize("output", ["fixed", "clipped"])
@@ -216,6 +230,7 @@ def test_chain_for_bounded_output_weights(output):
     chain = rate_chain(grid)
     flow, gap, numeric = chain[:3]
     assert flow.value * (1 + 1e-9) >= gap.value >= numeric.value * (1 - 1e-9) > 0
+    assert {rate.below for rate in chain[3:]} == {numeric.name, "Holley-Stroock"}
     for rate in chain[3:]:
         assert rate.value <= numeric.value * (1 + 1e-2), rate
     assert chain[-1].vacuous

@@ -48,6 +48,8 @@ class Rate:
         Bib key and theorem number, or ``"derived here"``.
     share
         What share of the true rate it is.
+    below
+        The name of the next larger rate that it can't exceed; empty for the largest.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Rate:
     kind: Kind
     reference: str
     share: float
+    below: str = ""
 
     @property
     def vacuous(self) -> bool:
@@ -63,13 +66,16 @@ class Rate:
 
 
 def rate_chain(grid: ParameterGrid, optimum: GridOptimum | None = None) -> tuple[Rate, ...]:
-    r"""Rates at the optimum, each at most the one before up to the error of the grid.
+    r"""Rates at the optimum, each at most the one it is `below`, up to the error of the grid.
 
     ``2 m >= 2 tau kappa >= 2 tau rho >= `` what a lemma gives with a numerical constant of the
-    law of w, with that of Barthe and Roberto, and in closed form; where the output weight is
-    fixed or clipped, Bakry and Emery's and Holley and Stroock's constants of the whole law. The
-    published uniform constants come last: they hold at all times and for all data whose slopes
-    are as large as those of the optimum, and are not comparable otherwise.
+    law of w, and that at least what it gives with the constant of Barthe and Roberto, and with
+    that of Holley and Stroock. Neither of these two is always the larger: the former loses a
+    factor even for a normal law, the latter more and more as the temperature falls. Where the
+    output weight is fixed or clipped, the constants of Bakry and Emery and of Holley and Stroock
+    are those of the whole law. The published uniform constants come last: they hold at all times
+    and for all data whose slopes are as large as those of the optimum, and are not comparable
+    otherwise.
 
     Parameters
     ----------
@@ -95,35 +101,44 @@ def rate_chain(grid: ParameterGrid, optimum: GridOptimum | None = None) -> tuple
     modes = spectrum(grid, optimum, num_modes=1)
     log_mass = grid.log_gibbs(grid.slopes(optimum.outputs)).reshape(grid.shape)
     joint = numeric_log_sobolev(log_mass, grid.spacings)
-    rows: list[tuple[str, float, Kind, str]] = [
-        ("linearised flow", float(modes.rates[0]), "exact", "derived here"),
-        ("spectral gap", modes.spectral_gap, "lower", "derived here"),
-        ("log-Sobolev, numeric", 2 * tau * joint.value, "upper", "derived here"),
+    numeric, oscillation = "log-Sobolev, numeric", "Holley-Stroock"
+    rows: list[tuple[str, float, Kind, str, str]] = [
+        ("linearised flow", float(modes.rates[0]), "exact", "derived here", ""),
+        ("spectral gap", modes.spectral_gap, "lower", "derived here", "linearised flow"),
+        (numeric, 2 * tau * joint.value, "upper", "derived here", "spectral gap"),
     ]
     bounds = _field_bounds(gibbs)
     if problem.output == "free":
         of_inputs = np.asarray(logsumexp(log_mass, axis=0))
-        numeric = numeric_log_sobolev(of_inputs, grid.spacings[1:]).value
-        constants: list[tuple[str, float | None, Kind]] = [
-            ("shear, numeric law of w", numeric, "upper"),
-            ("shear, Barthe-Roberto", _line(gibbs), "lower"),
-            ("shear, Holley-Stroock", None, "lower"),
+        constant = numeric_log_sobolev(of_inputs, grid.spacings[1:]).value
+        sheared, oscillation = "shear, numeric law of w", "shear, Holley-Stroock"
+        constants: list[tuple[str, float | None, Kind, str]] = [
+            (sheared, constant, "upper", numeric),
+            ("shear, Barthe-Roberto", _line(gibbs), "lower", sheared),
+            (oscillation, None, "lower", sheared),
         ]
-        for name, constant, kind in constants:
+        for name, constant, kind, below in constants:
             value = 2 * tau * shear_constant(problem, bounds, input_constant=constant)
-            rows.append((name, value, kind, SHEAR))
+            rows.append((name, value, kind, SHEAR, below))
     else:
         if len(grid.shape) == 1:
-            rows.append(("Barthe-Roberto", 2 * tau * _line(gibbs), "lower", "barthe2003sobolev"))
+            line = 2 * tau * _line(gibbs)
+            rows.append(("Barthe-Roberto", line, "lower", "barthe2003sobolev", numeric))
         if problem.output == "fixed":
             curved = bakry_emery(gibbs)
-            rows.append((curved.name, 2 * tau * curved.value, "lower", curved.reference))
+            value = 2 * tau * curved.value
+            rows.append((curved.name, value, "lower", curved.reference, numeric))
         tilt = 2 * tau * gibbs_constant(problem, bounds)
-        rows.append(("Holley-Stroock", tilt, "lower", "Holley and Stroock"))
+        rows.append((oscillation, tilt, "lower", "Holley and Stroock", numeric))
     slope = float(np.max(np.abs(gibbs.slopes)))
-    for published in published_constants(problem, slope=slope):
-        rows.append((published.name, 2 * tau * published.value, "lower", published.reference))
-    return tuple(Rate(*row, share=row[1] / rows[0][1]) for row in rows)
+    for known in published_constants(problem, slope=slope):
+        value = 2 * tau * known.value
+        rows.append((known.name, value, "lower", known.reference, oscillation))
+    largest = rows[0][1]
+    return tuple(
+        Rate(name, value, kind, reference, value / largest, below)
+        for name, value, kind, reference, below in rows
+    )
 
 
 def _field_bounds(gibbs: ProximalGibbs) -> FieldBounds:
