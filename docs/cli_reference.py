@@ -17,18 +17,21 @@ PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# Command line
 
 This page is generated from the commands themselves. Every command answers `--help`; wrong use
-ends with one sentence and exit status 2. `run --check` and `reproduce` end with exit status 1 where
-theory and training disagree. Results go to standard output, progress to standard error.
+ends with one sentence and exit status 2, an interrupt (Ctrl-C) with 130. `run --check` and
+`reproduce` end with exit status 1 where theory and training disagree, `sweep` where cells have no
+result. Results go to standard output, progress to standard error.
 """
 
 
 def page() -> str:
     """The whole page."""
     parts = [HEAD]
-    for command in cli.app.registered_commands:
-        function = inspect.unwrap(command.callback)
-        name = command.name or function.__name__
-        parts.append(f"## twolayer {name}\n\n{paragraphs(function)}\n\n{options(function)}")
+    groups = (("", cli.app), ("store ", cli.cli_store.store_app))
+    for group, app in groups:
+        for command in app.registered_commands:
+            function = inspect.unwrap(command.callback)
+            name = group + (command.name or function.__name__)
+            parts.append(f"## twolayer {name}\n\n{paragraphs(function)}\n\n{options(function)}")
     parts.append(f"## twolayer run\n\n{cli.run_app.info.help}\n\n{shared()}")
     for name, experiment in EXPERIMENTS.items():
         parts.append(

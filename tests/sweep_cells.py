@@ -70,3 +70,29 @@ def broken_hill(x: float = 0.0, y: float = 0.0) -> float:
 def words() -> str:
     """No number."""
     return "seven"
+
+
+def strange(kind: str = "nan") -> object:
+    """What functions of somebody's return, or do, that are no number."""
+    import numpy as np
+
+    if kind == "exit":
+        raise SystemExit(3)
+    if kind == "surrogate":
+        message = "bad \udcff text"
+        raise ValueError(message)
+    found = {"nan": float("nan"), "infinite": {"a": float("inf"), "b": 1.0}, "nothing": {}}
+    return (found | {"scalar": np.array(2.0), "same": {1: 2.0, "1": 3.0}})[kind]
+
+
+def held(x: object = object) -> float:
+    """Has a default that no file can keep."""
+    return 1.0 if x else 0.0
+
+
+def gone(x: float = 0.0) -> float:
+    """Takes its process down."""
+    os._exit(9 if x == 0 else 0)
+
+
+number = 3

@@ -8,13 +8,19 @@ import re
 import signal
 import sys
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twolayer import cli_data, cli_studies
+from twolayer import cli_data, cli_store, cli_studies
+from twolayer.cli_guard import (
+    check_writable,
+    end_with_the_reader,
+    listen_to_interrupts,
+    outlive_workers,
+    plain_errors,
+)
 
 if TYPE_CHECKING:
     from twolayer.experiments import Experiment
@@ -38,76 +44,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 Out = Annotated[str, typer.Option(help="Directory for results and figures.", metavar="DIR")]
 
 
-def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn wrong use into its sentence and exit status 2, without a traceback."""
-
-    @wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except (ValueError, OSError, MemoryError) as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(2) from None
-        except RuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            typer.echo("Error: The memory is too small: choose smaller sizes.", err=True)
-            raise typer.Exit(2) from None
-
-    return guarded
-
-
-def _listen_to_interrupts() -> None:
-    """End with status 130 on Ctrl-C, at once, even while compiled code is at work.
-
-    An exception could be lost in a callback of foreign code; results appear on disk whole or not
-    at all, so that there is nothing to tidy up.
-    """
-    import socket
-    import threading
-
-    bell, wire = socket.socketpair()
-    wire.setblocking(False)
-    signal.signal(signal.SIGINT, lambda *_: None)
-    signal.set_wakeup_fd(wire.detach(), warn_on_full_buffer=False)
-
-    def watch() -> None:
-        bell.recv(1)
-        _leave()
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _leave() -> None:
-    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{show_cursor}\nInterrupted; results already written are kept.\n")
-    sys.stderr.flush()
-    os._exit(130)
-
-
-def _check_writable(directory: str) -> None:
-    """Raise unless results can be written there, before any time goes into them."""
-    path = Path(directory).absolute()
-    while not path.exists():
-        path = path.parent
-    if not (path.is_dir() and os.access(path, os.W_OK | os.X_OK)):
-        message = f"Expected --out to be a directory to write in. Received: {directory!r}, "
-        message += f"but {path} is {'not writable' if path.is_dir() else 'not a directory'}."
-        raise ValueError(message)
-
-
 app.command(name="sweep")(plain_errors(cli_studies.sweep))
 app.command(name="plot")(plain_errors(cli_studies.plot))
 app.command(name="diagnose")(plain_errors(cli_data.diagnose))
 for _name, _command in {
-    "list": cli_studies.list_cells,
-    "show": cli_studies.show_cell,
-    "compare": cli_studies.compare_cells,
-    "export": cli_studies.export_study,
-    "gc": cli_studies.collect_garbage,
+    "list": cli_store.list_cells,
+    "show": cli_store.show_cell,
+    "compare": cli_store.compare_cells,
+    "export": cli_store.export_study,
+    "gc": cli_store.collect_garbage,
 }.items():
-    cli_studies.store_app.command(name=_name)(plain_errors(_command))
-app.add_typer(cli_studies.store_app, name="store")
+    cli_store.store_app.command(name=_name)(plain_errors(_command))
+app.add_typer(cli_store.store_app, name="store")
 
 
 @app.callback(invoke_without_command=True)
@@ -198,15 +146,16 @@ def reproduce(
     if quick and full:
         message = "Expected one of --quick and --full. Received: both. Leave one of them out."
         raise ValueError(message)
+    from twolayer.engines import processors
     from twolayer.report.tables import claims_table, progress_bar, show
     from twolayer.reproduce import reproduce as run_all
     from twolayer.reproduce import select
 
     chosen = select(papers or [])
-    _check_writable(out)
+    check_writable(out)
     tier = "quick" if quick else "full" if full else "default"
-    with progress_bar() as progress:
-        number = workers or min(len(os.sched_getaffinity(0)), 8, len(chosen))
+    with outlive_workers(), progress_bar() as progress:
+        number = workers or min(processors(), 8, len(chosen))
         found = run_all(chosen, out, tier=tier, fresh=fresh, workers=number, progress=progress)
     rows = found.rows
     show(claims_table(rows))
@@ -255,7 +204,7 @@ def report(
     if page.is_dir():
         message = f"Expected --out to be a file. Received: {out!r}, which is a directory."
         raise ValueError(message)
-    _check_writable(str(page.parent))
+    check_writable(str(page.parent))
     written = write_report(found, page, failed)
     count = len(found) + len(failed)
     typer.echo(f"Report of {count} result{'s' * (count != 1)}: {written}")
@@ -323,7 +272,7 @@ def _run(
     from twolayer.results import as_json as to_json
     from twolayer.results import save
 
-    _check_writable(out)
+    check_writable(out)
     with progress_bar() as progress:
         result = experiment.run(progress=progress, **values)
     path = save(result, out)
@@ -361,10 +310,9 @@ def _parameter_help(docstring: str) -> dict[str, str]:
 
 def main() -> None:
     """Entry point of the ``twolayer`` command."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader may stop early: `| head`
+    end_with_the_reader()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        _listen_to_interrupts()
+        listen_to_interrupts()
     if sys.argv[1:2] == ["certify"]:
         # A space keeps a polynomial that begins with a minus sign from being read as an option.
         sys.argv[2:] = [" " * bool(_LEADING_MINUS.match(word)) + word for word in sys.argv[2:]]

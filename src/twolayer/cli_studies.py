@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from twolayer.store import Cell, Entry, Study
+from twolayer.cli_guard import outlive_workers
+from twolayer.cli_store import StudyFile, check_export, note_damaged
 
-StudyFile = Annotated[Path, typer.Argument(help="The study's file.", metavar="STUDY")]
-Experiment = Annotated[str, typer.Argument(help="The experiment, as 'twolayer list' names it.")]
+if TYPE_CHECKING:
+    from twolayer.store import Cell, Study
+
+Experiment = Annotated[
+    str,
+    typer.Argument(help="As 'twolayer list' names it, or a function of yours, module:function."),
+]
 GridOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -24,7 +31,6 @@ GridOption = Annotated[
         metavar="NAME=VALUES",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 _SHOWN = 20  # failures that are printed
 
@@ -72,7 +78,7 @@ def sweep(
 
         twolayer sweep langevin-optimum --status
     """
-    from twolayer.grids import cells_of, read_bounds, read_grid
+    from twolayer.grids import cells_of, read_bounds, read_grids
     from twolayer.store import Study
 
     path = study or Path(f"{experiment.replace(':', '-')}.sqlite")
@@ -80,11 +86,15 @@ def sweep(
         with Study(path, create=False) as opened:
             _show_status(opened)
         return
-    existed = path.exists()
-    if existed and not resume:
+    if path.exists() and not resume:
         message = f"{path} exists: add --resume to go on with it, or name another with --study."
         raise ValueError(message)
-    axes = dict(read_grid(text) for text in grid or [])
+    if ":" in experiment:
+        sys.path.insert(0, str(Path.cwd()))  # a function of one's own lies where one is
+    axes = read_grids(grid or [])
+    if refine and seeds != 1:
+        message = "Expected --refine without --seeds: it takes one value at each point."
+        raise ValueError(message)
     cells = [] if refine else cells_of(experiment, axes, seeds)
     bounds = read_bounds(axes) if refine else {}
     if out is not None:
@@ -93,50 +103,74 @@ def sweep(
     from twolayer.report.tables import progress_bar
 
     with (
+        _kept_if_used(path),
+        outlive_workers(),
         Study(path) as opened,
         open_engine(engine, workers=workers, scheduler=scheduler) as made,
         progress_bar() as progress,
     ):
         from twolayer.sweep import boundary_points, run_cells
 
+        found: list[tuple[float, ...]] = []
         if refine:
-            found = list(
-                boundary_points(
-                    experiment, bounds, study=opened, quantity=refine, level=level,
-                    points=points, engine=made, progress=progress,
-                )
+            found += boundary_points(
+                experiment, bounds, study=opened, quantity=refine, level=level,
+                points=points, engine=made, progress=progress,
             )  # fmt: skip
         else:
-            found = []
             opened.add(cells)
             run_cells(opened, cells, made, progress)
     with Study(path, create=False) as opened:
-        failed = _finish(opened, cells, out, found=found, names=list(bounds), quantity=refine)
+        if refine:
+            failed = _finish_boundary(opened, found, (*bounds, refine), out)
+        else:
+            failed = _finish(opened, cells, out)
     if failed:
         raise typer.Exit(1)
 
 
-def _finish(
-    study: Study,
-    cells: list[Cell],
-    out: Path | None,
-    *,
-    found: list[Any],
-    names: list[str],
-    quantity: str | None,
-) -> bool:
-    """Say how it went, write the table; whether cells failed."""
-    _show_status(study)
-    if found:
-        for row in found[-_SHOWN:]:
-            pairs = zip([*names, quantity], row, strict=True)
-            typer.echo(", ".join(f"{name} = {value:.6g}" for name, value in pairs))
-    elif out is not None:
+@contextmanager
+def _kept_if_used(path: Path) -> Iterator[None]:
+    """Remove a study that was made for nothing: its file would stand in the next attempt's way."""
+    from twolayer.store import Study
+
+    existed = path.exists()
+    try:
+        yield
+    except Exception:
+        if not existed and path.exists():
+            with Study(path, create=False) as opened:
+                used = bool(opened.counts())
+            if not used:
+                path.unlink()
+        raise
+
+
+def _finish(study: Study, cells: list[Cell], out: Path | None) -> bool:
+    """Say how it went, write the table; whether cells have no result."""
+    damaged = set(_show_status(study))
+    if out is not None:
         from twolayer.study_view import dataset, export
 
         typer.echo(f"Table: {export(dataset(study, cells), out)}")
     keys = {cell.key for cell in cells}
-    return any(word == "failed" for key, word in study.statuses().items() if key in keys)
+    statuses = study.statuses()
+    return any(statuses.get(key) == "failed" or key in damaged for key in keys)
+
+
+def _finish_boundary(
+    study: Study, found: Sequence[tuple[float, ...]], names: Sequence[str], out: Path | None
+) -> bool:
+    """Say where the boundary is, write the table; whether points have no value."""
+    _show_status(study)
+    for row in found[-_SHOWN:]:
+        pairs = zip(names, row, strict=True)
+        typer.echo(", ".join(f"{name} = {value:.6g}" for name, value in pairs))
+    if out is not None:
+        from twolayer.study_view import export, points_table
+
+        typer.echo(f"Table: {export(points_table(names, found), out)}")
+    return any(math.isnan(row[-1]) for row in found)
 
 
 def plot(
@@ -167,6 +201,13 @@ def plot(
     if not names:
         message = f"Expected a study with finished cells. Received: {study}, which has none."
         raise ValueError(message)
+    if y == x:
+        message = f"Expected two different parameters. Received: {x!r} twice."
+        raise ValueError(message)
+    if out.is_dir():
+        message = f"Expected --out to be a file. Received: {str(out)!r}, which is a directory."
+        raise ValueError(message)
+    out = out if out.suffix else out.with_suffix(".png")
     chosen = quantity or names[0]
     result = as_diagram(data, x, y, chosen) if y else as_curves(data, x, chosen)
     from twolayer.report.figures import figure
@@ -174,201 +215,19 @@ def plot(
     out.parent.mkdir(parents=True, exist_ok=True)
     figure(result).savefig(out, dpi=150)
     typer.echo(f"Figure: {out}")
+    note_damaged(data)
     if not quantity and len(names) > 1:
         typer.echo(f"Drawn: {chosen}. Others: {', '.join(names[1:])}.")
 
 
-store_app = typer.Typer(
-    help="Look into studies: list, show, compare, export, remove what is stale.",
-    no_args_is_help=True,
-)
-
-
-def list_cells(
-    study: StudyFile,
-    as_json: Json = False,
-) -> None:
-    """List the cells of a study: key, status, seconds, and the parameters that vary."""
-    from twolayer.store import Study
-
-    with Study(study, create=False) as opened:
-        entries = opened.entries()
-    rows = [_row(entry, _varying(entries)) for entry in entries]
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1))
-        return
-    for row in rows:
-        pairs = ", ".join(f"{name}={value}" for name, value in row["parameters"].items())
-        seconds = "" if row["seconds"] is None else f"{row['seconds']:.2f} s"
-        typer.echo(
-            f"{row['key'][:12]}  {row['status']:9s} {seconds:>10s}  {row['experiment']} {pairs}"
-        )
-
-
-def show_cell(
-    study: StudyFile,
-    key: Annotated[str, typer.Argument(help="The first letters of its key.")],
-    as_json: Json = False,
-) -> None:
-    """Show one cell: its parameters and what it found."""
-    from twolayer.store import Study
-
-    with Study(study, create=False) as opened:
-        entry = find_cell(opened, key)
-        content = opened.document(entry.cell.key) if entry.seconds is not None else None
-    if as_json:
-        whole = {"key": entry.cell.key, **_row(entry, None), "result": content}
-        typer.echo(json.dumps(whole, indent=1))
-        return
-    from twolayer.report.tables import result_table, show
-    from twolayer.results import from_json
-
-    typer.echo(f"{entry.cell.experiment} ({entry.cell.version}): {entry.status} {entry.message}")
-    typer.echo(entry.cell.text)
-    if content is not None:
-        show(*result_table(from_json(content)))
-
-
-def compare_cells(
-    study: StudyFile,
-    first: Annotated[str, typer.Argument(help="The first letters of a key.")],
-    second: Annotated[str, typer.Argument(help="The first letters of another.")],
-    as_json: Json = False,
-) -> None:
-    """Hold two cells against each other: parameters that differ, quantities, standard errors."""
-    from twolayer.store import Study
-    from twolayer.study_view import changes, quantities
-
-    with Study(study, create=False) as opened:
-        one, other = find_cell(opened, first).cell, find_cell(opened, second).cell
-        rows = changes(quantities(opened, one), quantities(opened, other))
-    differ = {
-        name: [one.parameters.get(name), other.parameters.get(name)]
-        for name in one.parameters
-        if one.parameters.get(name) != other.parameters.get(name)
-    }
-    if as_json:
-        from twolayer.results import as_json as to_json
-
-        typer.echo(json.dumps({"parameters": differ, "quantities": to_json(rows)}, indent=1))
-        return
-    for name, (a, b) in differ.items():
-        typer.echo(f"{name}: {a} -> {b}")
-    for row in rows:
-        apart = row["standard_errors"]
-        errors = "" if math.isnan(apart) else f" ({apart:+.1f} standard errors)"
-        typer.echo(
-            f"{row['quantity']}: {row['first']:.6g} -> {row['second']:.6g}, "
-            f"{row['difference']:+.3g}{errors}"
-        )
-
-
-def export_study(
-    study: StudyFile,
-    out: Annotated[Path, typer.Argument(help="A name that ends in .csv, .parquet, .nc or .zarr.")],
-) -> None:
-    """Write a study's table for other programs."""
-    check_export(out)
-    from twolayer.store import Study
-    from twolayer.study_view import dataset, export
-
-    with Study(study, create=False) as opened:
-        data = dataset(opened)
-    typer.echo(f"Table: {export(data, out)}")
-    if data.attrs["damaged"]:
-        typer.echo(f"Left out as damaged: {data.attrs['damaged']}.", err=True)
-
-
-def collect_garbage(
-    study: StudyFile,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be removed.")
-    ] = False,
-) -> None:
-    """Remove cells that failed, are damaged, or are of another version of the library."""
-    from importlib.metadata import version
-
-    from twolayer.store import DamagedEntryError, Study
-
-    with Study(study, create=False) as opened:
-        doomed: dict[str, str] = {}
-        for entry in opened.entries():
-            key = entry.cell.key
-            if entry.cell.version != version("twolayer"):
-                doomed[key] = f"version {entry.cell.version}"
-            elif entry.status == "failed":
-                doomed[key] = "failed"
-            elif entry.status in {"finished", "diverged"}:
-                try:
-                    opened.document(key)
-                except (DamagedEntryError, KeyError):
-                    doomed[key] = "damaged"
-        for key, reason in doomed.items():
-            typer.echo(f"{key[:12]}  {reason}")
-        if not dry_run:
-            opened.forget(doomed)
-    typer.echo(f"{len(doomed)} cells {'would be ' if dry_run else ''}removed")
-
-
-def check_export(path: Path) -> None:
-    """Raise unless a table can be written under that name.
-
-    Raises
-    ------
-    ValueError
-        If its ending is unknown.
-    """
-    from twolayer.study_view import EXPORTS
-
-    if path.suffix not in EXPORTS:
-        message = f"Expected a name that ends in {', '.join(EXPORTS)}. Received: {path.name!r}."
-        raise ValueError(message)
-
-
-def find_cell(study: Study, key: str) -> Entry:
-    """The one cell whose key begins so.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or several.
-    """
-    found = [entry for entry in study.entries() if entry.cell.key.startswith(key)]
-    if len(found) != 1:
-        message = f"Expected the first letters of one key. Received: {key!r}, which "
-        message += f"{len(found) or 'no'} cells have; see 'twolayer store list'."
-        raise ValueError(message)
-    return found[0]
-
-
-def _varying(entries: list[Entry]) -> set[str]:
-    seen: dict[str, set[str]] = {}
-    for entry in entries:
-        for name, value in entry.cell.parameters.items():
-            seen.setdefault(name, set()).add(repr(value))
-    return {name for name, values in seen.items() if len(values) > 1}
-
-
-def _row(entry: Entry, names: set[str] | None) -> dict[str, Any]:
-    parameters = {
-        name: value
-        for name, value in entry.cell.parameters.items()
-        if names is None or name in names
-    }
-    return {
-        "key": entry.cell.key,
-        "experiment": entry.cell.experiment,
-        "version": entry.cell.version,
-        "status": entry.status,
-        "attempts": entry.attempts,
-        "seconds": entry.seconds,
-        "message": entry.message,
-        "parameters": parameters,
-    }
-
-
-def _show_status(study: Study) -> None:
-    counts = study.counts()
+def _show_status(study: Study) -> list[str]:
+    """Print what there is, and return the keys of damaged results."""
+    counts, damaged = study.counts(), study.damaged()
+    statuses = study.statuses()
+    for key in damaged:
+        counts[statuses[key]] -= 1
+    counts = {word: number for word, number in counts.items() if number}
+    counts |= {"damaged": len(damaged)} if damaged else {}
     total = sum(counts.values())
     words = ", ".join(f"{number} {word}" for word, number in sorted(counts.items())) or "no cells"
     typer.echo(f"{study.path}: {total} cells: {words}")
@@ -381,3 +240,7 @@ def _show_status(study: Study) -> None:
         typer.echo(f"  {keys[0]}{f' and {len(keys) - 1} more' if len(keys) > 1 else ''} {reason}")
     if len(failures) > _SHOWN:
         typer.echo(f"  and {len(failures) - _SHOWN} other reasons: see 'twolayer store list'")
+    if damaged:
+        keys = " ".join(key[:12] for key in damaged[:_SHOWN])
+        typer.echo(f"  damaged: {keys}; 'twolayer store gc {study.path}' removes them")
+    return damaged

@@ -63,6 +63,13 @@ class Engine:
         self._executor = None
 
 
+def processors() -> int:
+    """How many processors this process may use, where the system tells, else how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @contextmanager
 def open_engine(
     name: str = "in-process",
@@ -105,7 +112,7 @@ def open_engine(
     if scheduler is not None and name != "dask":
         message = f"Expected a scheduler's address with the engine dask only. Received: {name!r}."
         raise ValueError(message)
-    number = workers or len(os.sched_getaffinity(0))
+    number = workers or processors()
     if name == "dask":
         with _dask(scheduler, number) as engine:
             yield engine

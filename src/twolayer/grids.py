@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
+import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,9 @@ from twolayer.experiments.registry import unknown
 from twolayer.store import Cell
 
 Grid = Mapping[str, Any]
+
+_LARGEST = 1e300  # of the ends of a range: their difference is a number too
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def name_of(experiment: str | Callable[..., Any]) -> str:
@@ -45,9 +49,7 @@ def function_of(name: str) -> Callable[..., Any]:
     Raises
     ------
     ValueError
-        If there is none.
-    TypeError
-        If the name stands for something else.
+        If there is none, its module cannot be imported, or the name stands for something else.
 
     Examples
     --------
@@ -57,14 +59,17 @@ def function_of(name: str) -> Callable[..., Any]:
     if ":" not in name:
         return find_experiment(name).run
     module, _, attribute = name.partition(":")
+    message = f"Expected an experiment, or a function like module:function. Received: {name!r}"
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(message + ".")
     try:
-        function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        message = f"Expected an experiment, or a function like module:function. Received: {name!r}."
+        function = getattr(importlib.import_module(module), attribute, None)
+    except (Exception, SystemExit) as error:  # whatever a module of somebody's does
+        message += f", whose module cannot be imported: {type(error).__name__}: {error}."
         raise ValueError(message) from error
     if not callable(function):
-        message = f"Expected a function. Received: {name!r}, which is none."
-        raise TypeError(message)
+        message += f", but {module} has no such function."
+        raise ValueError(message)  # noqa: TRY004 (the name is wrong, whatever it stands for)
     return function
 
 
@@ -86,8 +91,8 @@ def cells_of(name: str, grid: Grid, seeds: int = 1) -> list[Cell]:
     Raises
     ------
     ValueError
-        If a parameter is unknown, given no value, or one of the wrong type, or if there are
-        seeds for an experiment without randomness.
+        If a parameter is unknown, given no value, left without one, or given one of the wrong
+        type, or if there are seeds for an experiment without randomness.
 
     Examples
     --------
@@ -110,8 +115,23 @@ def cells_of(name: str, grid: Grid, seeds: int = 1) -> list[Cell]:
         for key, option in options.items()
         if option.default is not inspect.Parameter.empty
     }
+    for key, option in options.items():
+        if option.kind not in _VARIADIC and key not in axes and key not in defaults:
+            message = f"Expected a value for {key}, which {name} needs. Received: none."
+            raise ValueError(message)
+    for key, value in defaults.items():
+        _check_storable(key, value)
     points = itertools.product(*axes.values())
     return [Cell(name, {**defaults, **dict(zip(axes, point, strict=True))}) for point in points]
+
+
+def _check_storable(key: str, value: Any) -> None:
+    """Raise unless a study can keep that value: it is what tells cells apart."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        message = f"Expected a finite number, text or list for {key}. Received: {value!r}."
+        raise ValueError(message) from error
 
 
 def _values(name: str, options: dict[str, inspect.Parameter], key: str, value: Any) -> list[Any]:
@@ -135,6 +155,7 @@ def _typed(key: str, value: Any, default: Any) -> Any:
     """A value as JSON holds it, of the type of the parameter's default."""
     value = value.item() if hasattr(value, "item") else value
     if default is inspect.Parameter.empty or default is None:
+        _check_storable(key, value)
         return value
     wanted = type(default)
     whole = isinstance(value, float) and value.is_integer() and wanted is int
@@ -182,15 +203,15 @@ def _range(name: str, text: str) -> list[Any]:
     ends = text.split(":")
     logarithmic = ends[-1] == "log"
     numbers = [_value(part) for part in (ends[:-1] if logarithmic else ends)]
-    good = all(isinstance(value, (int, float)) for value in numbers)
-    if not good or not 2 <= len(numbers) <= 3 or not math.isfinite(sum(numbers)):
+    if not all(map(_is_real, numbers)) or not 2 <= len(numbers) <= 3:
         message = f"Expected {name}=LOW:HIGH:COUNT, with ':log' for ratios. Received: {text!r}."
         raise ValueError(message)
     if len(numbers) == 2:
         return numbers
     low, high, count = numbers
-    if not isinstance(count, int) or not 2 <= count <= 10_000 or (logarithmic and low <= 0):
-        message = f"Expected between 2 and 10000 values of {name}, from a positive number on for "
+    positive = low > 0 and high > 0
+    if not isinstance(count, int) or not 2 <= count <= 10_000 or (logarithmic and not positive):
+        message = f"Expected between 2 and 10000 values of {name}, between positive numbers for "
         message += f"ratios. Received: {text!r}."
         raise ValueError(message)
     if logarithmic:
@@ -199,6 +220,12 @@ def _range(name: str, text: str) -> list[Any]:
         values = [low + (high - low) * k / (count - 1) for k in range(count)]
     values[-1] = float(high)
     return [float(f"{value:.15g}") for value in values]
+
+
+def _is_real(value: Any) -> bool:
+    """Whether it is a number that can be calculated with."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) < _LARGEST
 
 
 def _value(text: str) -> Any:
@@ -213,6 +240,24 @@ def _value(text: str) -> Any:
     return text
 
 
+def read_grids(texts: Sequence[str]) -> dict[str, Any]:
+    """Several of them, each parameter once.
+
+    Raises
+    ------
+    ValueError
+        If one is no such text, or two are of one parameter.
+    """
+    axes: dict[str, Any] = {}
+    for text in texts:
+        name, values = read_grid(text)
+        if name in axes:
+            message = f"Expected each parameter once. Received: --grid {name}=... twice."
+            raise ValueError(message)
+        axes[name] = values
+    return axes
+
+
 def read_bounds(axes: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Two parameters with a range each.
 
@@ -222,10 +267,12 @@ def read_bounds(axes: dict[str, Any]) -> dict[str, tuple[float, float]]:
         If they are others.
     """
     good = len(axes) == 2 and all(
-        len(values) == 2 and all(isinstance(value, (int, float)) for value in values)
+        len(values) == 2 and all(map(_is_real, values)) and values[0] < values[1]
         for values in axes.values()
     )
     if not good:
-        message = "Expected two ranges to refine in, like --grid a=0:1 --grid b=1:9."
+        found = " ".join(f"{name}={':'.join(map(str, values))}" for name, values in axes.items())
+        message = "Expected two increasing ranges to refine in, like --grid a=0:1 --grid b=1:9. "
+        message += f"Received: {found or 'none'}."
         raise ValueError(message)
     return {name: (float(low), float(high)) for name, (low, high) in axes.items()}

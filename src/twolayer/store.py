@@ -155,6 +155,7 @@ class Study:
     def _prepare(self) -> None:
         """Make the tables where there are none, and refuse a file that is no study."""
         try:
+            self._refuse_another_programs_file()
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             with self._writing() as connection:
@@ -172,6 +173,13 @@ class Study:
             message = f"{self.path} was written by a newer twolayer (format {found}): upgrade "
             message += "to read it."
             raise ValueError(message)
+
+    def _refuse_another_programs_file(self) -> None:
+        """Raise on a database that is no study, before anything is written into it."""
+        found = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master")}
+        if found and not {"facts", "cells"} <= found:
+            message = "it holds another program's tables"
+            raise sqlite3.DatabaseError(message)
 
     def _unusable(self, error: sqlite3.Error) -> OSError:
         return OSError(f"Expected a file to keep a study in. Received: {self.path}: {error}.")
@@ -243,6 +251,7 @@ class Study:
 
     def fail(self, cell: Cell, message: str, *, seconds: float = 0.0) -> None:
         """Note why a cell has no result."""
+        message = message.encode(errors="replace").decode()  # any words can be kept
         self._execute(
             "UPDATE cells SET status = 'failed', owner = '', message = ?, seconds = ? "
             "WHERE key = ?",
@@ -303,11 +312,18 @@ class Study:
             message = f"There is no result {key[:12]} in {self.path}."
             raise KeyError(message)
         blob, checksum = rows[0]
-        if not isinstance(blob, bytes) or hashlib.sha256(blob).hexdigest() != checksum:
+        if not _is_whole(blob, checksum):
             message = f"The result {key[:12]} in {self.path} is damaged: remove it with "
             message += "'twolayer store gc' and compute it again."
             raise DamagedEntryError(message)
         return json.loads(zlib.decompress(blob))
+
+    def damaged(self) -> list[str]:
+        """The keys of the cells whose stored result is not what was written."""
+        rows = self._rows(
+            "SELECT key, result, checksum FROM cells WHERE status IN ('finished', 'diverged')"
+        )
+        return [key for key, blob, checksum in rows if not _is_whole(blob, checksum)]
 
     def forget(self, keys: Iterable[str]) -> int:
         """Remove cells and their results, and return how many there were."""
@@ -324,7 +340,7 @@ class Study:
             self._connection.execute("BEGIN IMMEDIATE")
             yield self._connection
             self._connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             self._roll_back()
             message = f"Cannot write {self.path}: {error}; what was written before is kept."
             raise OSError(message) from error
@@ -341,7 +357,14 @@ class Study:
             connection.execute(statement, values)
 
     def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        return self._connection.execute(statement, values).fetchall()
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from error
+
+
+def _is_whole(blob: Any, checksum: Any) -> bool:
+    return isinstance(blob, bytes) and hashlib.sha256(blob).hexdigest() == checksum
 
 
 def process_name(pid: int) -> str:
@@ -350,7 +373,7 @@ def process_name(pid: int) -> str:
 
 
 def is_alive(owner: str) -> bool:
-    """Whether the process of that name still runs (a study lies on a disk of this machine).
+    """Whether the process of that name still runs, on this machine.
 
     Examples
     --------

@@ -128,6 +128,21 @@ def dataset(study: Study, cells: Sequence[Cell] | None = None) -> xarray.Dataset
     return xarray.Dataset(variables, coordinates, attributes)
 
 
+def points_table(names: Sequence[str], rows: Sequence[Sequence[float]]) -> xarray.Dataset:
+    """Scattered points with what was measured there, as `export` takes them.
+
+    Examples
+    --------
+    >>> points_table(("x", "y", "gap"), [(0.0, 1.0, 2.0)]).gap.values.tolist()
+    [2.0]
+    """
+    import xarray
+
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    pairs = zip(names, columns, strict=True)
+    return xarray.Dataset({name: ("point", list(values)) for name, values in pairs})
+
+
 def export(data: xarray.Dataset, path: str | Path) -> Path:
     """Write a data set as CSV, Parquet, NetCDF or Zarr, as the ending of the name says.
 

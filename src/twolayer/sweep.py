@@ -154,7 +154,7 @@ def _record(study: Study, cell: Cell, future: Future[Any]) -> None:
     if status == "failed":
         study.fail(cell, content, seconds=seconds)
     else:
-        message = "a curve left the finite numbers" if status == "diverged" else ""
+        message = _not_finite(content) if status == "diverged" else ""
         study.finish(cell, content, seconds=seconds, status=status, message=message)
 
 
@@ -168,7 +168,7 @@ def run_cell(name: str, parameters: dict[str, Any]) -> tuple[str, Any, float]:
     try:
         with jax.enable_x64(True):
             result = as_result(name, function_of(name), parameters)
-    except Exception as error:  # one cell's failure is its own
+    except (Exception, SystemExit) as error:  # one cell's failure is its own
         return "failed", f"{type(error).__name__}: {error}", time.perf_counter() - start
     seconds = time.perf_counter() - start
     return _status(result), as_json(result), seconds
@@ -194,19 +194,38 @@ def as_result(name: str, function: Callable[..., Any], parameters: dict[str, Any
     found = function(*(parameters[key] for key in unnamed), **named)
     if isinstance(found, Result):
         return found
-    values = found if isinstance(found, Mapping) else {"value": found}
-    if not all(isinstance(value, Real) for value in values.values()):
+    given = found if isinstance(found, Mapping) else {"value": found}
+    values = {str(key): _as_number(value) for key, value in given.items()}
+    if not given or len(values) < len(given) or None in values.values():
         message = "Expected a number, a mapping from names to numbers, or a Result. "
-        message += f"Received: {type(found).__name__}."
+        message += f"Received: {found!r:.60} of type {type(found).__name__}."
         raise TypeError(message)
-    numbers = {str(key): float(value) for key, value in values.items()}
+    numbers = {key: float(value) for key, value in values.items()}
     return Result(experiment=name, parameters=parameters, details={"values": numbers})
+
+
+def _as_number(value: Any) -> Any:
+    """A number, also one in an array without dimensions; ``None`` for anything else."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    return value if isinstance(value, Real) else None
 
 
 def _status(result: Result) -> str:
     statuses = {status for curve in result.trajectories for status in curve.status}
     diverged = "diverged" in statuses and "finished" not in statuses
-    return "diverged" if diverged else "finished"
+    numbers = result.details.get("values", {}).values()
+    finite = all(math.isfinite(number) for number in numbers if isinstance(number, float))
+    return "diverged" if diverged or not finite else "finished"
+
+
+def _not_finite(content: Mapping[str, Any]) -> str:
+    """What left the finite numbers, in a result as JSON, where it is ``None``."""
+    values = content["details"].get("values", {})
+    names = [name for name, value in values.items() if value is None]
+    return (
+        f"not a finite number: {', '.join(names)}" if names else "a curve left the finite numbers"
+    )
 
 
 def boundary_points(
@@ -228,8 +247,13 @@ def boundary_points(
     Raises
     ------
     ValueError
-        If there are not two parameters, the package is missing, or the quantity is unknown.
+        If there are not two parameters, the level is no number, there is no point to take, the
+        package is missing, or the quantity is unknown.
     """
+    if not math.isfinite(level) or points < 1:
+        message = "Expected a finite level and at least 1 point. "
+        message += f"Received: level {level}, {points} points."
+        raise ValueError(message)
     try:
         from adaptive import Learner2D
     except ImportError as error:
@@ -262,7 +286,8 @@ def boundary_points(
             except KeyError:  # the cell failed: its status says why
                 found = {quantity: {"measured": math.nan}}
             if quantity not in found:
-                raise ValueError(unknown("quantity", quantity, found, "the experiment has others"))
+                known = f"those there are: {', '.join(found)}"
+                raise ValueError(unknown("quantity", quantity, found, known))
             value = found[quantity]["measured"]
             learner.tell(point, value)
             yield cell.parameters[first], cell.parameters[second], value

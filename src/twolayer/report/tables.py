@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,7 @@ def claims_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             _number(row["predicted"]),
             _with_error(row["measured"], row["error"]),
             Text(row["verdict"], style=_COLOURS[row["verdict"]]),
-            f"{row['seconds']:.1f}",
+            "" if math.isnan(row["seconds"]) else f"{row['seconds']:.1f}",
         )
     return table
 
@@ -125,13 +126,13 @@ def result_table(result: Result) -> tuple[RenderableType, ...]:
         line.append(comparison.verdict, style=_COLOURS[comparison.verdict])
         line.append(f" ({comparison.reason})")
         parts.append(line)
-    seconds = result.provenance["seconds"]
+    seconds = result.provenance.get("seconds", math.nan)  # a function in a study tells none
     rows = [
         {**vars(finding), "seconds": seconds / len(result.findings)} for finding in result.findings
     ]
     if rows:
         parts.append(claims_table(rows))
-    return Group(*parts), Text(f"{seconds:.1f} s")
+    return Group(*parts), Text("" if math.isnan(seconds) else f"{seconds:.1f} s")
 
 
 def _condition(condition: Mapping[str, Any]) -> str:
