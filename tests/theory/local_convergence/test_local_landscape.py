@@ -72,7 +72,8 @@ def test_lemma_8(spread, seed):
     found = descent_direction(W, TEACHER)
     assert found.alignment >= found.loss
     assert found.gradient_bound <= found.gradient_norm
-    assert all(assumption.holds for assumption in found.assumptions)
+    # far above the eps_0 of the lemma, with what Lemma 9 promises below it
+    assert [assumption.holds for assumption in found.assumptions] == [True, True, False]
     if spread == 1e-4:
         assert found.alignment / found.loss == pytest.approx(2, abs=0.02)
 
@@ -109,6 +110,16 @@ def test_the_direction_turns_with_the_signs():
     np.testing.assert_allclose(np.abs(one.direction), np.abs(other.direction), atol=1e-14)
 
 
+def test_lemma_8_is_about_losses_below_eps_0():
+    """Its statement starts there, and the direction says how far above it a student is."""
+    W = near_students(0.1, 0)
+    held = descent_direction(W, TEACHER).assumptions[-1]
+    assert held.holds is False
+    exact = log10_threshold(TEACHER) - math.log10(loss(W, TEACHER))
+    assert held.margin == pytest.approx(exact)
+    assert descent_direction(np.eye(2), np.eye(2)).assumptions[-1].holds is True
+
+
 @pytest.mark.parametrize("W", [np.eye(3)[:2, :2], np.eye(3)[:, :2], np.zeros((2, 2))])
 def test_where_the_direction_vanishes_it_bounds_nothing(W):
     """Perfect students, a zero one beside them, and zero students alone."""
@@ -132,7 +143,7 @@ def test_near_students_are_those_within_the_angle_of_the_lemma():
     assert np.all(descent_direction(W, teacher).weights > 0)
     found = descent_direction(W, teacher, near_angle=0.5)
     np.testing.assert_array_equal(found.weights > 0, [True, True, False])
-    assert [(a.holds, a.margin) for a in found.assumptions] == [
+    assert [(a.holds, a.margin) for a in found.assumptions[:2]] == [
         (True, pytest.approx(0.4)),
         (False, pytest.approx(-0.1)),
     ]
@@ -329,6 +340,11 @@ def test_the_residual_of_a_perfect_student_is_zero():
         (lambda: merge_saddle(0.2, num_students=1), "two students"),
         (lambda: merge_loss(0.2, norm=-1.0), "positive norm"),
         (lambda: guaranteed_flow(np.eye(2), times=[0.0], initial_loss=0.0), "positive loss"),
+        (lambda: guaranteed_flow(np.eye(2), times=[-1e9], initial_loss=0.1), "times from 0 on"),
+        (
+            lambda: guaranteed_descent(np.eye(2), steps=[-1], step_size=0.1, initial_loss=0.1),
+            "steps from 0 on",
+        ),
         (lambda: sufficient_steps(np.eye(2), loss=1.0, step_size=0.0), "step size"),
         (lambda: log10_batch_size(np.eye(2), loss=0.1, step_size=0.0), "positive loss"),
         (lambda: gradient_constant(np.eye(2), mass=np.nan), "positive mass"),

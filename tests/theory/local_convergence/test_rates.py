@@ -236,6 +236,9 @@ def test_a_late_constant_and_its_error():
     t = np.geomspace(1, 100, 40)
     constant, error = fit_late_constant(t, 5 / t**2 * (1 + 20 / t**2), power=2)
     assert 0.1 * error < abs(constant - 5) < error
+    late = slice(-10, None)  # the later half of the last decade's 20 points
+    line = np.polyfit(t[late], (5 / t[late] ** 2 * (1 + 20 / t[late] ** 2)) ** -0.5, 1)
+    assert constant == pytest.approx(line[0] ** -2, rel=1e-9)
 
 
 def test_rectifier_loss_by_quadrature():
@@ -338,7 +341,11 @@ def test_initial_scale_of_theorem_9():
         (lambda: rectifier_loss(np.ones((2, 3)), np.ones(2)), "shapes"),
         (lambda: rectifier_loss(np.ones((2, 3)), np.zeros(3)), "different from zero"),
         (lambda: rectifier_gradient_ratio(np.array([[1.0, 0]]), np.array([1.0, 0])), "positive"),
+        (lambda: loss_along_exponent([-1.0], exponent=1, constant=1, initial_loss=1), "from 0 on"),
         (lambda: worst_far_neurons(np.eye(2), 0), "one far neuron"),
+        (lambda: far_neurons_constant([[0.3, 0.0]], [[1.0, 0.0], [0.6, 0.8]]), "off the teachers"),
+        (lambda: far_neurons_constant([[0.123, 0], [0.06, 0.08]], [[1.0, 0], [0.6, 0.8]]), "loss"),
+        (lambda: far_neurons_constant(np.zeros((1, 2)), np.eye(2)), "off the teachers"),
         (lambda: log10_initial_scale(0, 3), "positive numbers"),
     ],
 )

@@ -172,6 +172,9 @@ def test_the_loss_of_a_balanced_pair(delta):
     predicted = balanced_pair_loss(delta)
     assert decompose_residual(W, [[1.0, 0.0]]).loss == pytest.approx(predicted, rel=1e-6)
     assert predicted == pytest.approx(2 * delta**3 / (3 * np.pi), rel=2 * delta**2 + 1e-9)
+    # a teacher three times as long has students sqrt(3) times as long and a loss nine times as big
+    longer = decompose_residual(math.sqrt(3) * W, [[3.0, 0.0]]).loss
+    assert balanced_pair_loss(delta, norm=3.0) == pytest.approx(longer, rel=1e-6)
     if delta == 0.5:  # where a plain sum has all digits
         assert predicted == pytest.approx(loss(W, [[1.0, 0.0]]), rel=1e-13)
 

@@ -11,6 +11,7 @@ from twolayer.numerics.angles import unit
 from twolayer.outcomes import Assumption
 from twolayer.theory.local_convergence.absolute_value import gradient
 from twolayer.theory.local_convergence.configuration import checked_pair, require_width
+from twolayer.theory.local_convergence.guarantees import below_threshold
 from twolayer.theory.local_convergence.matching import Matching, match_neurons
 from twolayer.theory.local_convergence.residual import decompose_residual
 
@@ -26,13 +27,13 @@ class DescentDirection:
     weights
         ``q_ij`` of each student with its own teacher, ``[m]``; 0 for far students.
     alignment
-        Its inner product with the gradient. Lemma 8: at least the loss.
+        Its inner product with the gradient. Lemma 8: at least the loss where that is below eps_0.
     loss
         The loss.
     gradient_norm
         The norm of the gradient.
     assumptions
-        What the lemma asks for.
+        What the lemma asks for, and what Lemma 9 says follows from it.
     """
 
     direction: Float[np.ndarray, "m d"]
@@ -116,7 +117,7 @@ def descent_direction(
         float(np.sum(slope * direction)),
         value,
         float(np.linalg.norm(slope)),
-        _assumptions(matching, reach, norms),
+        (*_assumptions(matching, reach, norms), below_threshold(V, value, "loss")),
     )
 
 

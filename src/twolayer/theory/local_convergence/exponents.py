@@ -104,7 +104,7 @@ def loss_along_exponent(
     Raises
     ------
     ValueError
-        If `exponent` is below 1/2, or a constant is not positive.
+        If `exponent` is below 1/2, a constant is not positive, or a time is negative.
 
     Examples
     --------
@@ -120,6 +120,9 @@ def loss_along_exponent(
         message += f"{constant!r} and {initial_loss!r}."
         raise ValueError(message)
     instants = np.asarray(times, dtype=np.float64)
+    if not np.all(instants >= 0):
+        message = f"Expected times from 0 on. Received: {times!r}."
+        raise ValueError(message)
     power = 2 * exponent - 1
     if power == 0:
         value = initial_loss * np.exp(-(constant**2) * instants)

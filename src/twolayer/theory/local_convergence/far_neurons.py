@@ -17,6 +17,9 @@ from twolayer.theory.local_convergence.absolute_value import absolute_kernel, ou
 from twolayer.theory.local_convergence.configuration import checked_pair, checked_teacher
 from twolayer.theory.local_convergence.flatness import flatness_matrix, sign_covariance
 
+_ROUNDING = 1e-13  # of (sum |u|)^2: a loss below it has no digits
+_NO_LOSS = 1e3  # the logarithm of a constant that no far neurons have
+
 
 def far_neurons_limit(
     far: Float[np.ndarray, "n d"], teacher: Float[np.ndarray, "r d"]
@@ -46,6 +49,11 @@ def far_neurons_limit(
 def far_neurons_constant(far: Float[np.ndarray, "n d"], teacher: Float[np.ndarray, "r d"]) -> float:
     """The limit of ``|grad L| / L^{3/4}`` as these far neurons shrink together.
 
+    Raises
+    ------
+    ValueError
+        If the far neurons are zero or all lie along teachers: they cost no loss then.
+
     Examples
     --------
     >>> constant = far_neurons_constant(np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]]))
@@ -53,6 +61,10 @@ def far_neurons_constant(far: Float[np.ndarray, "n d"], teacher: Float[np.ndarra
     2.95379
     """
     value, slope = far_neurons_limit(far, teacher)
+    if not value > _least_loss(np.asarray(far, dtype=np.float64)):
+        message = "Expected far neurons off the teachers, whose loss is more than rounding. "
+        message += f"Received: loss {value:.3g}."
+        raise ValueError(message)
     return float(np.linalg.norm(slope)) / value**0.75
 
 
@@ -94,17 +106,23 @@ def worst_far_neurons(
     rng = np.random.default_rng(seed)
 
     def logarithm(w: np.ndarray) -> float:
-        value, slope = _limit(w.reshape(num_far, -1), directions, M)
-        # far neurons that have all reached a teacher cost nothing: no finite ratio there
-        return float(np.log(np.linalg.norm(slope)) - 0.75 * np.log(max(value, 1e-300)))
+        far = w.reshape(num_far, -1)
+        value, slope = _limit(far, directions, M)
+        if not value > _least_loss(far):  # all have reached a teacher: no finite ratio there
+            return _NO_LOSS
+        return float(np.log(np.linalg.norm(slope)) - 0.75 * np.log(value))
 
     best = (np.inf, np.zeros((num_far, V.shape[1])))
     for _ in range(starts):
         start = rng.normal(size=(num_far, V.shape[1]))
         found = minimize(logarithm, start.ravel(), method="BFGS", options={"gtol": 1e-6})
-        if np.isfinite(found.fun) and found.fun < best[0]:
+        if found.fun < min(best[0], _NO_LOSS):
             best = (float(found.fun), found.x.reshape(num_far, -1))
     return float(np.exp(best[0])), best[1] / np.linalg.norm(best[1])
+
+
+def _least_loss(far: np.ndarray) -> float:
+    return _ROUNDING * float(np.sum(far**2)) ** 2
 
 
 def _limit(far: np.ndarray, directions: np.ndarray, M: np.ndarray) -> tuple[float, np.ndarray]:

@@ -98,7 +98,7 @@ def guaranteed_flow(
     Raises
     ------
     ValueError
-        If the initial loss is not positive.
+        If the initial loss is not positive, or a time is negative.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def guaranteed_flow(
     [0.01, 0.005]
     """
     _check_loss(initial_loss)
-    instants = np.asarray(times, dtype=np.float64)
+    instants = _from_0_on("times", times)
     kappa = gradient_constant(teacher, mass=mass)
     return Prediction(
         "loss",
@@ -115,7 +115,7 @@ def guaranteed_flow(
         1 / (1 / initial_loss + kappa**2 * instants),
         "upper",
         _THEOREM,
-        _assumptions(teacher, initial_loss),
+        (below_threshold(teacher, initial_loss),),
     )
 
 
@@ -142,7 +142,7 @@ def guaranteed_descent(
     Raises
     ------
     ValueError
-        If the initial loss or the step size is not positive.
+        If the initial loss or the step size is not positive, or a number of steps negative.
 
     Examples
     --------
@@ -154,7 +154,7 @@ def guaranteed_descent(
     if not 0 < step_size < math.inf:
         message = f"Expected a positive step size. Received: {step_size!r}."
         raise ValueError(message)
-    numbers = np.asarray(steps, dtype=np.float64)
+    numbers = _from_0_on("steps", steps)
     rate = step_size * gradient_constant(teacher) ** 2 / 4
     largest = float(np.max(np.linalg.norm(checked_teacher(teacher), axis=1))) * len(teacher)
     small = Assumption(
@@ -169,7 +169,7 @@ def guaranteed_descent(
         np.minimum(initial_loss, 1 / np.maximum(rate * numbers, 1e-300)),
         "upper",
         _THEOREM,
-        (*_assumptions(teacher, initial_loss), small),
+        (below_threshold(teacher, initial_loss), small),
         grid_name="step",
     )
 
@@ -202,13 +202,28 @@ def _check_loss(value: float) -> None:
         raise ValueError(message)
 
 
-def _assumptions(teacher: np.ndarray, initial_loss: float) -> tuple[Assumption, ...]:
-    margin = log10_threshold(teacher) - math.log10(initial_loss)
-    return (
-        Assumption(
-            "initial loss below eps_0",
-            margin >= 0,
-            margin,
-            "margin in decades; eps_0 as printed in the proof, its hidden constant taken as 1",
-        ),
+def _from_0_on(name: str, values: Sequence[float] | np.ndarray) -> np.ndarray:
+    numbers = np.asarray(values, dtype=np.float64)
+    if not np.all(numbers >= 0):
+        message = f"Expected {name} from 0 on. Received: {values!r}."
+        raise ValueError(message)
+    return numbers
+
+
+def below_threshold(
+    teacher: Float[np.ndarray, "r d"], value: float, name: str = "initial loss"
+) -> Assumption:
+    """Whether a loss is below the eps_0 of `log10_threshold`.
+
+    Examples
+    --------
+    >>> below_threshold(np.eye(2), 1e-2).holds, below_threshold(np.eye(2), 0.0).holds
+    (False, True)
+    """
+    margin = log10_threshold(teacher) - math.log10(value) if value > 0 else math.inf
+    return Assumption(
+        f"{name} below eps_0",
+        margin >= 0,
+        margin,
+        "margin in decades; eps_0 as printed in the proof, its hidden constant taken as 1",
     )
