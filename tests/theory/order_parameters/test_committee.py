@@ -83,6 +83,10 @@ def test_time_advances_alike_on_both_sides_of_the_line():
     on = scaling_regime(0.5, -0.5)
     assert above.time_exponent == pytest.approx(on.time_exponent, abs=1e-8)
     assert below.time_exponent == pytest.approx(on.time_exponent, abs=1e-8)
+    # far from it by counting: gamma / (p d) and, in noise, gamma^2 / (p^2 d), for d = 10
+    step, width = 10.0**0.6, 10.0**0.5
+    assert 10 ** -scaling_regime(0.5, -0.6).time_exponent == pytest.approx((step / width) ** 2 / 10)
+    assert 10 ** -scaling_regime(0.5, 0.2).time_exponent == pytest.approx(10**-0.2 / width / 10)
 
 
 @pytest.mark.parametrize(
