@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from twolayer.experiments import find_experiment
-from twolayer.experiments.gradient_features.features import probability
+from twolayer.experiments.gradient_features.features import _single_blocks, probability
 from twolayer.experiments.gradient_features.input_laws import _counted, _range
 from twolayer.experiments.gradient_features.laws import clusters, three_blocks, xor
 from twolayer.results import load, save
@@ -26,6 +26,25 @@ def test_a_probability_is_judged_by_its_interval():
     assert probability("", "", (0.1, 0.1), (1, 10), 1).verdict == "undecided"
     assert probability("", "", (0.0, 0.001), (0, 5000), 1).verdict == "agrees"
     assert probability("", "", (0.0, 0.001), (50, 5000), 1).verdict == "disagrees"
+
+
+def test_single_blocks_can_fail():
+    """Three blocks of a few in a thousand; none, one of them alone, or most neurons."""
+    law = three_blocks(0, 8.0)
+    rest = np.random.default_rng(0).standard_normal((4000, law.dim))
+
+    def verdict(*hits):
+        gradients = rest.copy()
+        rows = np.repeat(np.arange(3), hits)
+        gradients[: len(rows)] = law.features[rows]
+        return _single_blocks(law, gradients, np.ones(4000))[0].verdict
+
+    assert verdict(6, 7, 8) == "agrees"
+    assert verdict(20, 0, 0) == "undecided"
+    assert verdict(1, 1, 1) == "undecided"
+    assert verdict(100, 100, 100) == "disagrees"
+    nothing = _single_blocks(law, np.tile(rest, (4, 1)), np.ones(16_000))[0]
+    assert nothing.verdict == "disagrees"
 
 
 def test_a_range_is_judged_direction_by_direction():

@@ -19,6 +19,7 @@ _DERIVED = "derived here"
 _CONFIDENCE = 0.9973  # three standard deviations
 _BLOCKS = 128  # behind each standard error
 _RARE = 0.001  # a probability that counts as none
+_FEW = (0.0005, 0.005)  # a few in a thousand
 _CENTRED = 0.99  # the cosine of a mean with its feature in the net, well inside the cone's 0.95
 _RULE = 0.002  # relative error of the rule behind the probability of XOR's features
 
@@ -209,18 +210,26 @@ def _sum_of_blocks(law: Law, gradients: np.ndarray, b: np.ndarray) -> list[Findi
 
 def _single_blocks(law: Law, gradients: np.ndarray, b: np.ndarray) -> list[Finding]:
     """With a large threshold single blocks are features, though rare ones."""
+    from dataclasses import replace
+
     from twolayer.theory.gradient_features.feature_sets import clopper_pearson
 
+    single = [
+        _hits(replace(law, features=feature[None]), gradients, b, 1)[0] for feature in law.features
+    ]
     hits, draws = _hits(law, gradients, b, 1)
     lower, upper = (float(end) / 3 for end in clopper_pearson(hits, draws, _CONFIDENCE))
-    verdict: Verdict = "agrees" if lower > 0 else "undecided"
+    verdict: Verdict = "disagrees" if upper < _FEW[0] or lower > _FEW[1] else "undecided"
+    if verdict != "disagrees" and min(single) > 0 and lower >= _FEW[0] / 3:
+        verdict = "agrees"
     return [
         Finding(
             f"three blocks, each at b = {law.threshold:g}",
             "With a large threshold each block is a feature by itself, of a few in a thousand "
             "neurons.",
-            "above 0", hits / draws / 3, (upper - lower) / 6, verdict, _DERIVED,
-            f"between {lower:.2g} and {upper:.2g}, {hits} of {draws} draws in three cones",
+            f"{_FEW[0]:g} to {_FEW[1]:g}", hits / draws / 3, (upper - lower) / 6, verdict, _DERIVED,
+            f"between {lower:.2g} and {upper:.2g}, {' + '.join(map(str, single))} of {draws} draws "
+            "in three cones",
         )
     ]  # fmt: skip
 

@@ -89,7 +89,9 @@ def lottery_tickets(
     stages = 2 + len(counts) * len(_KINDS)
     full = study.row("full", None)
     progress("subnetworks", 1, stages)
-    rows = [full, study.row("ticket by cones", study.cones(means))]
+    rows, cones = [full], study.cones(means)
+    if np.all(np.any(cones, axis=1)):  # with few samples no gradient may hit a cone
+        rows.append(study.row("ticket by cones", cones))
     for size in counts:
         for kind in _KINDS:
             progress("subnetworks", len(rows), stages)
