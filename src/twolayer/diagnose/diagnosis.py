@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
 from scipy import stats
-from sklearn.utils.multiclass import type_of_target
 
 from twolayer.diagnose.advice import Advice, Spread, advise, data_spread
 from twolayer.diagnose.directions import Directions, find_directions
@@ -22,24 +20,41 @@ from twolayer.diagnose.methods import (
     MethodError,
     by_ranks,
     compare_methods,
+    copies_of,
     gain,
     splits_of,
+)
+from twolayer.diagnose.samples import (
+    FOLDS,
+    cautions,
+    checked,
+    far_targets,
+    is_classification,
+    usable,
 )
 from twolayer.experiments.registry import Progress, silent, unknown
 
 Verdict = Literal["features", "kernel", "equal", "no signal", "can't tell"]
 
-_FOLDS = 5
-_FEWEST = 20  # samples
 _CONFIDENT = 0.975
 # Below the first there is no signal, above the second there is. Both are stricter than the gap of
 # families: an association of all samples that is due to chance is the same in every fold, so that
 # folds of noise differ less than independent ones would.
 _SIGNAL = 0.985, 0.995
-_LARGE = 1e100
+# Half a rank correlation of chance has a standard deviation of 1/2 over the root of the number of
+# samples, however alike the folds are: four of these.
+_CHANCE = 2.0
 # a gap does not matter that is below a tenth of the better family's error, or a fiftieth of what
 # there is to learn
 _RELEVANT = 0.1, 0.02
+_BY_AREA = (
+    "No method's labels beat always naming the commonest class, but scores rank the samples: "
+    "methods are compared by the area under the ROC curve."
+)
+_BY_ORDER = (
+    "Square errors don't show what there is to learn, as where a few far values decide them, but "
+    "predictions rank the samples: methods are compared by rank correlation."
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,8 @@ class Diagnosis:
         ``"features"``: learned features beat every fixed kernel that was tried; ``"kernel"``: a
         fixed kernel is better; ``"equal"``: they differ by less than a tenth of their error or a
         fiftieth of what there is to learn;
-        ``"no signal"``: nothing beats the best constant; ``"can't tell"``: the data don't decide.
+        ``"no signal"``: nothing clearly beats the best constant; ``"can't tell"``: the data don't
+        decide.
     task
         ``"classification"`` or ``"regression"``.
     measure
@@ -68,7 +84,8 @@ class Diagnosis:
     gain
         Of learned over fixed features.
     signal
-        Of the best method over the best constant; for classes in how scores rank the samples.
+        Of the best method over the best constant, in how outputs rank the samples; for numbers
+        whose ranks are not clearly predicted in square errors.
     directions
         What is learned of the inputs; ``None`` where there is no signal.
     spread
@@ -99,7 +116,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         """The conclusion, the errors and the advice as text."""
-        lines = [self.conclusion, "", f"{self.measure}, {_FOLDS} folds of {self.samples} samples:"]
+        lines = [self.conclusion, "", f"{self.measure}, {FOLDS} folds of {self.samples} samples:"]
         for method in sorted(self.methods, key=lambda m: m.error):
             lines.append(
                 f"  {method.name:16s} {method.error:.4f} +- {method.standard_error:.4f}"
@@ -160,7 +177,7 @@ def diagnose(
     """
     methods = _chosen(methods)
     names = tuple(map(str, getattr(X, "columns", ()))) or None
-    x, y = _checked(X, y)
+    x, y = checked(X, y)
     notes: list[str] = []
     rows = len(x)
     generator = np.random.default_rng(random_state)
@@ -168,8 +185,9 @@ def diagnose(
         chosen = np.sort(generator.choice(rows, max_samples, replace=False))
         x, y = x[chosen], y[chosen]
         notes.append(f"{max_samples} of {rows} samples were drawn at random.")
-    classes = _is_classification(y, task)
-    x, y = _usable(x, y, classes, notes)
+    classes = is_classification(y, task)
+    groups = copies_of(x) if len(x) else None
+    x, y, groups = usable(x, y, groups, classes, notes)
     varying = np.ptp(x, axis=0) > 0
     if not varying.any():
         message = "Expected an input that varies. Received: constant columns alone."
@@ -179,7 +197,8 @@ def diagnose(
         x = x[:, varying]
         names = None if names is None else tuple(np.asarray(names)[varying])
     names = names or tuple(f"x{k + 1}" for k in np.flatnonzero(varying))
-    splits = splits_of(y, classes=classes, folds=_FOLDS, random_state=random_state)
+    notes += cautions(x, y, groups, names)
+    splits = splits_of(y, classes=classes, folds=FOLDS, random_state=random_state, groups=groups)
     found, failures = compare_methods(
         x, y, splits, names=methods, classes=classes, random_state=random_state, progress=progress
     )
@@ -188,15 +207,16 @@ def diagnose(
         message = f"Expected a method that can be trained on these data. Received: {failures[0]}"
         raise ValueError(message)
     ranked = by_ranks(found)
-    signal = gain(ranked[1:], ranked[:1])
+    by_rank, plain = gain(ranked[1:], ranked[:1]), gain(found[1:], found[:1])
+    # squares of noise are worse than a constant's, so that they see less where there is nothing
+    number = len(x) if groups is None else len(np.unique(groups))
+    clear = by_rank.confidence > _SIGNAL[1] and by_rank.difference > _CHANCE / np.sqrt(number)
+    signal = by_rank if classes or clear else plain
     seen = signal.confidence > _SIGNAL[1]
-    labelled = gain(found[1:], found[:1]).confidence > _CONFIDENT
+    labelled = plain.confidence > _CONFIDENT
     measure = Measure(classes, 1.0 if classes else float(np.var(y)), ranks=seen and not labelled)
     if measure.ranks:
-        notes.append(
-            "No method's labels beat always naming the commonest class, but scores rank the "
-            "samples: methods are compared by the area under the ROC curve."
-        )
+        notes.append(_BY_AREA if classes else _BY_ORDER)
         found = ranked
     constant, rest = found[0], found[1:]
     families = [[m for m in rest if m.name in family] for family in (LEARNED, FIXED)]
@@ -209,6 +229,8 @@ def diagnose(
         )  # fmt: skip
         advice = advise(x, y, splits, rest, measure, random_state=random_state, progress=progress)
     verdict = _verdict(signal, over, constant, rest, both=all(families))
+    if verdict == "no signal" and not classes and far_targets(y):
+        verdict = "can't tell"
     return Diagnosis(
         _conclusion(verdict, signal, over, rest, directions, both=all(families)),
         verdict,
@@ -240,72 +262,6 @@ def _chosen(methods: Sequence[str]) -> tuple[str, ...]:
     return chosen
 
 
-def _checked(X: Any, y: Any) -> tuple[Float[np.ndarray, "n d"], Any]:
-    try:
-        x = np.asarray(X, np.float64)
-    except (TypeError, ValueError) as error:
-        message = "Expected inputs that are numbers. Received: others; make columns of words into "
-        message += "columns of numbers first ('twolayer diagnose FILE' does)."
-        raise ValueError(message) from error
-    labels = np.asarray(y)
-    if x.ndim != 2 or labels.ndim != 1 or len(x) != len(labels):
-        message = "Expected a table of inputs and one label for each of its rows. "
-        message += f"Received: shapes {x.shape} and {labels.shape}."
-        raise ValueError(message)
-    if not np.all(np.isfinite(x)) or (labels.dtype.kind == "f" and not np.isfinite(labels).all()):
-        message = "Expected finite numbers. Received: NaN or infinity among them; fill or drop "
-        message += "them."
-        raise ValueError(message)
-    if labels.dtype.kind == "O" and any(one is None or one != one for one in labels):
-        message = "Expected a label for each sample. Received: missing ones; drop their rows."
-        raise ValueError(message)
-    # squares of larger numbers overflow; every method standardises, so that units don't matter
-    largest = np.max(np.abs(x), axis=0, initial=1.0)
-    if largest.max(initial=1.0) > _LARGE:
-        x = x / np.where(largest > _LARGE, largest, 1.0)
-    return x, labels if labels.dtype.kind in "biuf" else labels.astype(str)
-
-
-def _is_classification(y: Any, task: str) -> bool:
-    if task not in {"auto", "classification", "regression"}:
-        message = "Expected a task 'classification', 'regression' or 'auto'. "
-        message += f"Received: {task!r}."
-        raise ValueError(message)
-    if task == "regression" and y.dtype.kind not in "biuf":
-        message = "Expected numbers to predict. Received: words."
-        raise ValueError(message)
-    if task != "auto":
-        return task == "classification"
-    if y.dtype.kind not in "iuf":
-        return True
-    # whole numbers are classes where they are few beside the samples
-    few = len(np.unique(y)) <= max(2, min(20, len(y) // 10))
-    return few and type_of_target(y) in {"binary", "multiclass"}
-
-
-def _usable(x: Any, y: Any, classes: bool, notes: list[str]) -> tuple[Any, Any]:
-    """The samples of classes that have enough of them."""
-    if classes:
-        values, counts = np.unique(y, return_counts=True)
-        rare = values[counts < _FOLDS]
-        if len(values) - len(rare) < 2:
-            sizes = ", ".join(f"{v} ({c})" for v, c in list(zip(values, counts, strict=True))[:8])
-            message = f"Expected two classes with at least {_FOLDS} samples each. "
-            message += f"Received: {sizes or 'none'}."
-            raise ValueError(message)
-        if rare.size:
-            notes.append(f"{rare.size} classes with fewer than {_FOLDS} samples were left out.")
-            kept = ~np.isin(y, rare)
-            x, y = x[kept], y[kept]
-    elif len(y) and np.ptp(np.asarray(y, np.float64)) == 0:
-        message = f"Expected labels that vary. Received: {y[0]} alone."
-        raise ValueError(message)
-    if len(x) < _FEWEST:
-        message = f"Expected at least {_FEWEST} samples. Received: {len(x)}."
-        raise ValueError(message)
-    return x, y if classes else np.asarray(y, np.float64)
-
-
 def _verdict(
     signal: Gain, over: Gain, constant: MethodError, rest: Sequence[MethodError], *, both: bool
 ) -> Verdict:
@@ -314,7 +270,7 @@ def _verdict(
     if not both:
         return "can't tell"
     best = min(method.error for method in rest)
-    bound = abs(over.difference) + stats.t.ppf(_CONFIDENT, _FOLDS - 1) * over.standard_error
+    bound = abs(over.difference) + stats.t.ppf(_CONFIDENT, FOLDS - 1) * over.standard_error
     if bound < max(_RELEVANT[0] * best, _RELEVANT[1] * (constant.error - best)):
         return "equal"
     if over.confidence > _CONFIDENT:
@@ -334,7 +290,10 @@ def _conclusion(
     errors = {method.name: method.error for method in rest}
     gap = f"by {abs(over.difference):.3g} +- {over.standard_error:.2g}"
     if verdict == "no signal":
-        return "No signal: with these samples no method predicts the labels better than a constant."
+        return (
+            "No signal: with these samples no method clearly predicts the labels better than a "
+            "constant."
+        )
     if verdict == "features":
         count = "" if directions is None or directions.number is None else _count(directions.number)
         return (
@@ -353,7 +312,10 @@ def _conclusion(
             "not what matters here."
         )
     if signal.confidence <= _SIGNAL[1]:
-        return "Can't tell: the data are too few to say whether there is anything to learn."
+        return (
+            "Can't tell whether there is anything to learn: the data are too few, or a few far "
+            "ones hide the rest."
+        )
     if not both:
         return (
             f"Can't tell whether features matter: only one family was tried; {over.first} has an "

@@ -16,6 +16,7 @@ from twolayer.diagnose.methods import (
     Splits,
     corrected_error,
     fit,
+    order_error,
     ranking_error,
 )
 from twolayer.estimators import (
@@ -203,7 +204,7 @@ def _linear_error(h_in: Any, h_out: Any, y: Sequence[Any], measure: Measure) -> 
     a = np.linalg.solve(gram, centred.T @ (table - mean_y)) if h_in.shape[1] else None
     out = mean_y + ((h_out - mean_h) @ a if a is not None else np.zeros((len(h_out), 1)))
     if measure.ranks:
-        return ranking_error(out, names, y[1])
+        return ranking_error(out, names, y[1]) if classes else order_error(out[:, 0], y[1])
     if classes:
         return float(np.mean(names[np.argmax(out, axis=1)] != y[1]))
     return float(np.mean((out[:, 0] - y[1]) ** 2) / measure.variance)

@@ -36,6 +36,7 @@ METHODS = FIXED + LEARNED
 SOLVER_OF: dict[str, str] = dict(
     zip(LEARNED, ("recursive", "one_step", "layerwise", "langevin", "sgd"), strict=True)
 )
+_FEWEST_DIFFERENT = 10  # rows
 
 Splits = Sequence[tuple[Int[np.ndarray, " i"], Int[np.ndarray, " o"]]]
 
@@ -54,9 +55,10 @@ class MethodError:
     seconds
         To train once, on average.
     ranks
-        How badly its scores rank the samples of each fold: 1 - the area under the ROC curve, the
-        mean over classes against the rest, 1/2 for a constant; for numbers the same as `folds`.
-        Uneven classes hide from the share of wrong labels what this sees.
+        How badly its scores rank the samples of each fold, 1/2 for a constant: 1 - the area under
+        the ROC curve, the mean over classes against the rest; for numbers (1 - rank correlation)
+        / 2. Uneven classes hide from the share of wrong labels, and a few far targets from
+        squares, what this sees.
     """
 
     name: str
@@ -85,10 +87,42 @@ def corrected_error(values: Float[np.ndarray, " f"]) -> float:
     return float(np.sqrt(np.var(values, ddof=1) * (1 / number + 1 / (number - 1))))
 
 
-def splits_of(y: Any, *, classes: bool, folds: int, random_state: int) -> Splits:
-    """The same splits for all methods, with the classes' shares kept."""
+def copies_of(x: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " n"] | None:
+    """For each row the number of its inputs, the same for copies; ``None`` where none matters.
+
+    Rows that agree in a column of many different fractions are copies. Of inputs that take few
+    values each, samples agree by chance, and a new one is likely to be as an old one: unless most
+    are different, their agreeing is no copying.
+    """
+    _, inverse = np.unique(x, axis=0, return_inverse=True)
+    groups, different = inverse.reshape(-1), int(inverse.max(initial=-1)) + 1
+    if different == len(x) or different < _FEWEST_DIFFERENT:
+        return None
+    fractions = x.T[np.any(x != np.round(x), axis=0)]
+    finest = max((len(np.unique(column)) for column in fractions), default=0)
+    return groups if 2 * different > len(x) or 2 * finest > different else None
+
+
+def splits_of(
+    y: Any,
+    *,
+    classes: bool,
+    folds: int,
+    random_state: int,
+    groups: Int[np.ndarray, " n"] | None = None,
+) -> Splits:
+    """The same splits for all methods, with the classes' shares kept, and rows of a group together.
+
+    The class of a group is that of its first row.
+    """
     kind = StratifiedKFold if classes else KFold
-    return list(kind(folds, shuffle=True, random_state=random_state).split(np.zeros(len(y)), y))
+    groups = np.arange(len(y)) if groups is None else groups
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    parts = kind(folds, shuffle=True, random_state=random_state).split(first, y[first])
+    return [
+        (np.flatnonzero(np.isin(inverse, inside)), np.flatnonzero(np.isin(inverse, outside)))
+        for inside, outside in parts
+    ]
 
 
 def estimator(name: str, *, classes: bool, random_state: int) -> Any:
@@ -120,7 +154,7 @@ def _rbf_kernel(*, classes: bool) -> Any:
 
 @dataclass(frozen=True)
 class Measure:
-    """What counts as error: wrong labels, badly ranked samples, or squares over a variance."""
+    """What counts as error: wrong labels, squares over a variance, or badly ranked samples."""
 
     classes: bool
     variance: float = 1.0
@@ -130,14 +164,16 @@ class Measure:
     def name(self) -> str:
         """In words."""
         if not self.classes:
-            return "square error / variance"
+            return "(1 - rank correlation) / 2" if self.ranks else "square error / variance"
         return "1 - area under ROC curve" if self.ranks else "error"
 
     def of(self, model: Any, x: Any, y: Any) -> float:
         """The error of a fitted model on held-out samples."""
-        if self.ranks:
+        if self.ranks and self.classes:
             return ranking_error(model.decision_function(x), model.classes_, y)
         found = model.predict(x)
+        if self.ranks:
+            return order_error(found, y)
         if self.classes:
             return float(np.mean(found != y))
         return float(np.mean((found - y) ** 2) / self.variance)
@@ -162,6 +198,14 @@ def ranking_error(scores: Any, names: Any, y: Any) -> float:
     return 1 - float(np.mean(areas))
 
 
+def order_error(found: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
+    """``(1 - r) / 2`` with Spearman's rank correlation r, 0 where either is constant."""
+    ranks = [stats.rankdata(values) for values in (found, y)]
+    if any(np.ptp(one) == 0 for one in ranks):
+        return 0.5
+    return (1 - float(np.corrcoef(*ranks)[0, 1])) / 2
+
+
 def compare_methods(
     x: Float[np.ndarray, "n d"],
     y: Any,
@@ -183,7 +227,7 @@ def compare_methods(
             for inside, outside in splits:
                 fitted = fit(clone(model), x[inside], y[inside])
                 errors.append(measure.of(fitted, x[outside], y[outside]))
-                ranked = replace(measure, ranks=classes)
+                ranked = replace(measure, ranks=True)
                 ranks.append(ranked.of(fitted, x[outside], y[outside]))
         except (ValueError, np.linalg.LinAlgError) as error:
             failures.append(f"Method {name} failed and is left out: {error}")
@@ -195,7 +239,7 @@ def compare_methods(
 
 
 def by_ranks(methods: Sequence[MethodError]) -> list[MethodError]:
-    """The same methods with the errors of their ranking in place of wrong labels."""
+    """The same methods with the errors of their ranking in place of wrong labels or squares."""
     return [replace(method, folds=method.ranks) for method in methods]
 
 
@@ -214,8 +258,7 @@ def _constant(y: Any, splits: Splits, measure: Measure) -> MethodError:
             errors.append(np.mean(y[outside] != values[np.argmax(counts)]))
         else:
             errors.append(np.mean((y[outside] - y[inside].mean()) ** 2) / measure.variance)
-    ranks = np.full(len(splits), 0.5) if measure.classes else np.asarray(errors)
-    return MethodError("constant", np.asarray(errors), 0.0, ranks)
+    return MethodError("constant", np.asarray(errors), 0.0, np.full(len(splits), 0.5))
 
 
 @dataclass(frozen=True)
