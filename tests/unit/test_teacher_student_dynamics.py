@@ -117,6 +117,13 @@ def test_perturbations_are_common_to_all_neurons():
     np.testing.assert_allclose(moves[:, 0], moves[:, 1], atol=1e-12)
     squares = moves[:, 0].ravel() ** 2
     assert_within_sem(squares.mean(), squares.std() / 800**0.5, 0.1**2 / 2**0.5)
+    # with a visible step the gradient is that of the perturbed student
+    step = perturbed_descent(
+        NORM, np.ones((2, 2)), learning_rate=0.1, noise=0.1, steps=np.arange(401),
+        key=jax.random.key(1),
+    )  # fmt: skip
+    expected = path.W[1] - 0.1 * NORM.gradient(jnp.asarray(path.W[1]))
+    np.testing.assert_allclose(step.W[1], expected, atol=1e-13)
 
 
 def test_recorded_steps_do_not_depend_on_what_is_recorded():

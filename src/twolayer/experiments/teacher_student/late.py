@@ -59,13 +59,17 @@ def judged(
 ) -> Finding:
     """A finding on ``(predicted, measured, error)``.
 
-    It agrees within three errors or what the theory itself allows, whichever is more. Where three
-    errors exceed both that and a tenth of what is predicted, the data can't tell.
+    It agrees within what is allowed, or within three errors where nothing is. Further off, but
+    within three errors, the data can't tell; nor can they where three errors exceed both what is
+    allowed and a tenth of what is predicted.
     """
     predicted, measured, error = numbers
+    gap = abs(measured - predicted)
     verdict: Verdict = "disagrees"
-    if abs(measured - predicted) <= max(3 * error, allowed):
-        verdict = "agrees" if 3 * error <= max(allowed, abs(predicted) / 10) else "undecided"
+    if gap <= max(3 * error, allowed):
+        within = gap <= (allowed or 3 * error)
+        told = 3 * error <= max(allowed, abs(predicted) / 10)
+        verdict = "agrees" if within and told else "undecided"
     if not abs(measured) < float("inf"):
         verdict = "failed"
     return Finding(name, statement, predicted, measured, error, verdict, reference, note)
