@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from twolayer.theory.langevin.grid import GridOptimum, ParameterGrid
 
 _STEPS = 60
-_FLOOR = 1e-11  # of the first gap: below, rounding rules
+# Of the first gap; a hundredth of this, rounding of the energies shows in the third digit.
+_FLOOR = 1e-9
 _DIGITS = 1e-3  # three digits
 
 
