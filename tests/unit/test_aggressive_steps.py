@@ -30,6 +30,7 @@ def test_initial_scales(run):
     """Second half of neurons: opposite outputs; standard deviations ``1/k`` and ``1/k^2``."""
     first = run.networks[0][0]
     assert first.width == 40
+    assert ALGORITHM.noise == pytest.approx((1 / 6, 1 / 27**0.5))  # 1/(2k), k^(-3/2)
     assert np.array_equal(first.a[:20], -first.a[20:])
     assert np.array_equal(first.W[:20], first.W[20:])
     # 160 and 20 normal numbers: standard deviations within 4 of their standard errors
@@ -83,15 +84,17 @@ def test_neurons_turn_to_the_feature(run):
 
 
 def test_given_samples_are_taken_in_order(run):
-    """The first half for the first step; other rows would make other networks."""
+    """The first half for the first step, the rest for the second, each with its own noise."""
     x, y = (np.asarray(v) for v in draw_samples(TASK, 1000, key=jax.random.key(3)))
     key = jax.random.key(1)
     own = train_aggressive_steps(ALGORITHM, Dataset(x, y), key=key, test=Dataset(x, y))
-    again = predecessor._step(
-        own.networks[0][0], jnp.asarray(x[:500], jnp.float32), jnp.asarray(y[:500], jnp.float32),
-        ALGORITHM.noise[0], ALGORITHM.spread,
-    )  # fmt: skip
-    np.testing.assert_allclose(own.networks[0][1].W, again.W, rtol=1e-5)
+    for k, rows in enumerate((slice(0, 500), slice(500, 1000))):
+        again = predecessor._step(
+            own.networks[0][k], jnp.asarray(x[rows], jnp.float32),
+            jnp.asarray(y[rows], jnp.float32), ALGORITHM.noise[k], ALGORITHM.spread,
+        )  # fmt: skip
+        scale = float(np.max(np.abs(again.W)))
+        np.testing.assert_allclose(own.networks[0][k + 1].W, again.W, atol=1e-5 * scale)
     with pytest.raises(ValueError, match="at least 1000 rows"):
         train_aggressive_steps(ALGORITHM, Dataset(x[:999], y[:999]), key=key)
 

@@ -118,6 +118,34 @@ def test_mixture_bound_of_unequal_clusters():
     assert 0 < mean - 4 * error < mixture_hinge_bound(task)
 
 
+def test_mixture_bound_of_uneven_clusters():
+    """Lengths, shares and covariances all different: both parts integrated one by one."""
+    means = np.asarray([[3.0, 0, 0], [1.0, 2.0, 0], [0, 0.5, -1.5]])
+    labels, shares = np.asarray([1.0, -1.0, 1.0]), np.asarray([0.5, 0.3, 0.2])
+    variances = np.asarray([[0.5, 0.2, 1.0], [0.1, 0.9, 0.4], [1.5, 0.3, 0.6]])
+    mixture = GaussianMixture.from_covariances(means, np.stack([*map(np.diag, variances)]), shares)
+    total = 0.0
+    for j in range(3):
+        for i in range(3):
+            length = np.linalg.norm(means[i])
+            u = means[i] / length
+            middle, std = u @ means[j] - length / 2, math.sqrt(u**2 @ variances[j])
+            if i == j:  # (1 - 4 / |mu| * argument)_+, its argument not cut off at 0
+                part, kink = (
+                    lambda g, m=middle, s=std, n=length: max(1 - 4 / n * (m + s * g), 0.0),
+                    (length / 4 - middle) / std,
+                )
+            elif labels[i] != labels[j]:
+                part, kink = (
+                    lambda g, m=middle, s=std, n=length: 4 / n * max(m + s * g, 0.0),
+                    -middle / std,
+                )
+            else:
+                continue
+            total += shares[j] * gaussian_mean(part, breakpoints=[kink])
+    assert abs(mixture_hinge_bound(Classification(mixture, labels)) - total) < 1e-5
+
+
 def test_mixture_bound_of_flat_clusters():
     """Clusters without spread along a direction: the bound is the limit of small spreads."""
     means = np.asarray([[4.0, 0, 0], [2.5, 3.0, 0]])

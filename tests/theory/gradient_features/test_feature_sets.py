@@ -314,13 +314,17 @@ def test_bad_input_is_refused():
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"Expected .* Received"):
             feature_set(*good, **(settings | change))
-    for gradients, b in ((np.ones(3), 1.0), (np.ones((4, 2)), np.ones(3)), (good[0] * np.nan, 1.0)):
+    for gradients, b in (
+        (np.ones(3), np.ones(3)),
+        (np.ones((4, 2)), np.ones(3)),
+        (good[0] * np.nan, good[1]),
+    ):
         with pytest.raises(ValueError, match=r"Expected .* Received"):
             feature_set(gradients, b, **settings)
     for direction, sign in ((np.zeros(2), 1), (np.ones(3), 1), (np.ones(2), 2)):
         with pytest.raises(ValueError, match="Expected a direction"):
             hit_probability(direction, sign, *good, gamma=0.1, least_norm=0.0)
-    for least in (-1.0, float("nan"), [0.0, float("inf")]):
+    for least in np.array([[-1.0, 0.0], [np.nan, 1.0], [0.0, np.inf]]):
         with pytest.raises(ValueError, match="least norms from 0 on"):
             hit_probability(np.ones(2), 1, *good, gamma=0.1, least_norm=least)
     with pytest.raises(ValueError, match="hits from 0"):

@@ -40,6 +40,9 @@ def test_the_bound_has_three_terms():
     vacuous = bound.assumptions[-1]
     assert vacuous.holds is False
     assert abs(vacuous.margin - (0.5 - bound.value[0])) < 1e-12
+    shy = main_bound(r[:1], np.asarray([0.5]), FeatureConstants(1e-6, 0.5, 2.0, 3.0, 9.0))
+    assert shy.value[0] < 0.6
+    assert shy.assumptions[-1].holds is False  # no better than a coin
     narrow = FeatureConstants(1e-6, 0.5, 2.0, 3.0, 9.0)
     assert main_bound(r, optimum, narrow).assumptions[-1].holds is True
 
@@ -102,6 +105,13 @@ def test_generalisation_bound_brackets_the_linear_loss():
         h, np.zeros(m), np.eye(m)[0] * radius / 2, steps=1, curvature=1e9, lipschitz=1.0
     ).generalisation
     assert bound / 4 < np.mean(suprema) < bound
+
+
+def test_the_generalisation_bound_in_numbers():
+    """2 Lip B sqrt(E|h|^2 / n), B of three lengths: 5 + 4 + 3 / (2 * 2)."""
+    h = 2 * np.ones((16, 1))  # second moment 4, root 2
+    part = top_layer_bound(h, np.ones(1), np.asarray([5.0]), steps=1, curvature=2.0, lipschitz=3.0)
+    assert abs(part.generalisation - 2 * 3 * (5 + 4 + 0.75) * 2 / 4) < 1e-12
 
 
 def test_features_that_are_zero_leave_the_weights_where_they_are():

@@ -71,6 +71,17 @@ def test_one_neuron_by_exhaustive_search():
     assert path[0].loss > path[1].loss > path[2].loss
 
 
+def test_one_trial_takes_the_neuron_with_the_largest_slope():
+    """At a = 0 the loss falls fastest along the neuron most correlated with the labels."""
+    x, y = problem(40)
+    family = InducedNetworks(np.eye(3), np.asarray([1.0, -1.0, -1.0]), 1.0, output_bound=2.0)
+    W, b = family.neurons
+    slopes = [abs(np.mean(y * np.maximum(x @ w - t, 0.0))) for w, t in zip(W, b, strict=True)]
+    assert np.argmax(slopes) != np.argmax(np.maximum(x @ W.T - b, 0.0).mean(axis=0))
+    path = greedy_induced_networks(family, x, y, max_neurons=1, trials=1)
+    assert path[0].chosen.tolist() == [np.argmax(slopes)]
+
+
 def test_greedy_is_between_the_optimum_and_nothing():
     """The path falls, stays above the optimum over all neurons, and has its networks' losses."""
     x, y = problem()

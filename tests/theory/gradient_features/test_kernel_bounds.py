@@ -125,6 +125,11 @@ def test_eigenvalues_of_a_kernel():
         assert abs(least - (1 - norm)) < 1e-5  # the programme's gap
 
 
+def test_a_parity_that_is_learnt_does_not_pay_for_another():
+    """A loss is not negative: of two parities one is known, and half of the other's is left."""
+    assert average_kernel_bound(np.asarray([2.0, 0.1]), 1.0) == pytest.approx(0.45)
+
+
 def test_published_bounds():
     """The constants of the published statements, and that ours is the stronger in their range."""
     assert_allclose(published_kernel_bound(8, 0.5, 5, 0.25), 0.25 * (1 - 4 * 0.5 / 32))

@@ -261,6 +261,35 @@ def test_structured_parity_matches_samples(blocks, size, probability):
     assert_within_sem(mean[:, -1], error[:, -1] + found.second_moment / dim, found.second_moment)
 
 
+def test_structured_parity_without_background_is_exact():
+    """Eight uniform patterns and two of the structure, summed by hand."""
+    task = StructuredParity(jnp.eye(5), 1, 3, 0.1, 0.0)
+    W, b = neurons(dim=5)
+    found = simplified_gradient(task, W, b)
+    patterns = [(p, 0.8 / 8) for p in product((1.0, -1.0), repeat=3)]
+    patterns += [((s, s, s), 0.1) for s in (1.0, -1.0)]
+    value, second = np.zeros_like(W), np.zeros(len(W))
+    for p, share in patterns:
+        x = np.asarray([*p, 0.0, 0.0])
+        seen = x @ W.T > b
+        value += share * np.prod(p) * seen[:, None] * x
+        second += share * 3 * seen
+    assert_allclose(found.value, value)
+    assert_allclose(found.second_moment, second)
+
+
+@pytest.mark.parametrize("threshold", [-1.0, 0.0, 2.0])
+def test_second_moment_of_a_parity_is_that_of_what_a_neuron_sees(threshold):
+    """``|x|^2`` is the dimension, at each of the corners beyond the threshold."""
+    dim = 6
+    corners = np.asarray(list(product((1.0, -1.0), repeat=dim)))
+    W = np.where(np.arange(dim) % 2, 2.0, -2.0)[None]
+    task = Regression(Hypercube(dim), Parity((0, 1)), 0.5)  # type: ignore[arg-type]
+    found = simplified_gradient(task, W, 2 * threshold)
+    share = np.mean(corners @ W[0] > 2 * threshold)
+    assert_allclose(found.second_moment, [1.25 * dim * share])
+
+
 def test_first_gradient_of_a_network_that_starts_at_zero():
     """``dL/dw_i = l'(0) a_i G(w_i, b_i)`` by automatic differentiation, biases minus thresholds."""
     rng = np.random.default_rng(10)
@@ -290,6 +319,24 @@ def test_streamed_samples_agree_with_their_law():
     assert found.num_samples == SAMPLES - 77
     assert abs(total / (np.sum(exact.noise) / found.num_samples) - 1) < 0.15
     assert_allclose(found.second_moment, exact.second_moment, loss=2e6)
+
+
+@pytest.mark.parametrize("count", [33, 1001])
+def test_the_last_block_is_cut_to_the_samples_asked_for(count):
+    """Each corner has ``|x|^2 = d``: the mean of what a neuron that sees all sees is d."""
+    task = Regression(Hypercube(3), Parity((0,)))
+    found = sampled_gradient(task, np.zeros((1, 3)), -1.0, num_samples=count, key=jax.random.key(1))
+    assert_allclose(found.second_moment, [3.0])
+
+
+def test_noise_is_the_trace_of_the_covariance():
+    """Of the summands ``y x 1(w.x > b)`` over a data set."""
+    generator = np.random.default_rng(8)
+    x, y = generator.standard_normal((50, 3)) + 1, generator.choice([-1.0, 1.0], 50)
+    W, b = neurons(dim=3)
+    summands = (y[:, None] * (x @ W.T > b))[:, :, None] * x[:, None]
+    expected = np.sum(np.var(summands, axis=0), axis=1)
+    assert_allclose(dataset_gradient(x, y, W, b).noise, expected, loss=100)
 
 
 def test_blocks_of_a_data_set_make_no_difference():
