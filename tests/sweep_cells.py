@@ -85,6 +85,14 @@ def strange(kind: str = "nan") -> object:
     return (found | {"scalar": np.array(2.0), "same": {1: 2.0, "1": 3.0}})[kind]
 
 
+def patchy(x: float = 1.0, y: float = 0.0, seed: int = 0) -> float:
+    """Has no value for x above 2, nor for the third seed at 2."""
+    if x > 2 or (x == 2 and seed == 2):
+        message = "too far"
+        raise ValueError(message)
+    return x + y + seed
+
+
 def held(x: object = object) -> float:
     """Has a default that no file can keep."""
     return 1.0 if x else 0.0

@@ -186,18 +186,23 @@ def as_curves(data: xarray.Dataset, x: str, quantity: str) -> Result:
     values = _chosen(data, quantity, x)
     rest = [name for name in values.dims if name not in {x, "seed"}]
     curves, predictions = [], []
-    predicted = data["predicted"].sel(quantity=quantity)
+    predicted, errors = (data[part].sel(quantity=quantity) for part in ("predicted", "error"))
     for point in _points(data, rest):
         label = ", ".join(f"{name} = {value}" for name, value in point.items()) or quantity
-        rows = values.sel(point).transpose(..., x).values.reshape(-1, data.sizes[x])
-        grid = np.asarray(data[x].values, dtype=np.float64)
-        status: tuple[Status, ...] = tuple(
-            "finished" if np.isfinite(row).all() else "stopped" for row in rows
+        rows, error = (
+            part.sel(point).transpose(..., x).values.reshape(-1, data.sizes[x])
+            for part in (values, errors)
         )
-        curves.append(Trajectory(label, grid, rows, status, grid_name=x))
+        grid = np.asarray(data[x].values, dtype=np.float64)
+        missing = int(np.sum(~np.isfinite(rows)))
+        if missing:
+            label += f" ({missing} of {rows.size} cells have no value)"
+            rows, error = _means(rows, error)
+        status: tuple[Status, ...] = ("finished",) * len(rows)
+        curves.append(Trajectory(label, grid, rows, status, error, grid_name=x))
         theory = predicted.sel(point).transpose(..., x).values.reshape(-1, data.sizes[x])
-        if np.isfinite(theory).all():
-            mean = theory.mean(axis=0)
+        if np.isfinite(theory).any():
+            (mean,), _ = _means(theory, np.zeros(theory.shape))
             predictions.append(Prediction(label, grid, mean, "exact", "", grid_name=x))
     return Result(
         experiment=str(data.attrs["experiment"]),
@@ -206,6 +211,21 @@ def as_curves(data: xarray.Dataset, x: str, quantity: str) -> Result:
         predictions=tuple(predictions),
         quantity=quantity,
     )
+
+
+def _means(rows: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard error at each place over the values that there are, as a single row.
+
+    Where there is one value its own error is all that is known.
+    """
+    there = np.isfinite(rows)
+    number = there.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(there, rows, 0.0).sum(axis=0) / number
+        squares = np.where(there, rows - mean, 0.0) ** 2
+        error = np.sqrt(squares.sum(axis=0) / (number - 1) / number)
+    own = np.where(there, errors, 0.0).sum(axis=0)
+    return mean[None], np.where(number > 1, error, own)[None]
 
 
 def as_diagram(data: xarray.Dataset, x: str, y: str, quantity: str) -> Result:
@@ -218,12 +238,13 @@ def as_diagram(data: xarray.Dataset, x: str, y: str, quantity: str) -> Result:
     """
     values = _chosen(data, quantity, x, y)
     rest = [name for name in values.dims if name not in {x, y}]
-    number = int(np.prod([data.sizes[name] for name in rest], initial=1))
+    number = values.notnull().sum(rest)
     mean = values.mean(rest).transpose(y, x).values
-    error = values.std(rest, ddof=1).transpose(y, x).values / np.sqrt(number)
+    spread = values.std(rest, ddof=1) if rest else values * np.nan
+    error = (spread / np.sqrt(number.where(number > 1))).transpose(y, x).values
     rows, columns = (np.asarray(data[name].values, dtype=np.float64) for name in (y, x))
     diagram = PhaseDiagram(
-        quantity, rows, columns, y, x, mean, error if number > 1 else None, logarithmic=False
+        quantity, rows, columns, y, x, mean, error if rest else None, logarithmic=False
     )
     return Result(
         experiment=str(data.attrs["experiment"]),

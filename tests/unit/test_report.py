@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 import pytest
 
 from report_results import EVIL, TIMES, example
-from twolayer.outcomes import Finding, Prediction, Trajectory
+from twolayer.outcomes import Convergence, Finding, Prediction, Trajectory
 from twolayer.report.axes import is_wide, value_label
 from twolayer.report.figures import figure
 from twolayer.report.html import gather, page, write_report
@@ -117,9 +117,11 @@ def test_plotly_takes_the_figures():
     dots = next(t for t in curves.figure["data"] if t.get("mode") == "markers")
     np.testing.assert_allclose(dots["y"], measured_mean, rtol=1e-4)
     assert "1 seeds did not finish" in dots["name"]
-    band = next(t for t in curves.figure["data"] if t.get("fill") == "toself")
+    bars = curves.figure["data"][0]
+    assert bars["x"][:3] == [TIMES[0], TIMES[0], None]
     error = np.std(result.trajectories[0].value[:3], axis=0, ddof=1) / math.sqrt(3)
-    np.testing.assert_allclose(band["y"][:9], measured_mean + 2 * error, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(bars["y"][1::3], measured_mean + 2 * error, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(bars["y"][::3], measured_mean - 2 * error, rtol=1e-3, atol=1e-5)
     line = next(t for t in curves.figure["data"] if t.get("mode") == "lines" and "name" in t)
     np.testing.assert_allclose(line["y"], result.predictions[0].value, rtol=1e-4)
     assert gaps.figure["data"][0]["error_y"]["array"] == [0.02, 0.02]
@@ -148,7 +150,7 @@ def test_a_single_point_has_a_bar():
     np.testing.assert_allclose(bar.get_segments(), [[[20.0, 0.0], [20.0, 4.0]]])
     assert axes.get_ylabel() == "accuracy of the ticket"
     bar = panels(result)[0].figure["data"][0]
-    assert (bar["x"], bar["y"]) == ([20.0, 20.0], [0.0, 4.0])
+    assert (bar["x"], bar["y"]) == ([20.0, 20.0, None], [0.0, 4.0, None])
 
 
 def test_one_seed_has_the_errors_of_its_observations():
@@ -159,15 +161,48 @@ def test_one_seed_has_the_errors_of_its_observations():
     assert band.get_datalim(band.axes.transData).y1 == pytest.approx(0.9)
 
 
+def test_few_points_have_bars_and_predictions_bands():
+    """Between few measurements nothing is claimed; a predicted line keeps its band."""
+    x = np.array([1.0, 2.0, 3.0])
+    run = Trajectory("error", x, np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]), ("finished",) * 2)
+    theory = Prediction("error", x, np.full(3, 2.0), "exact", "derived here", error=np.ones(3))
+    result = Result(trajectories=(run,), predictions=(theory,))
+    bars, band = figure(result).axes[0].collections
+    segments = [[[1.0, 0.0], [1.0, 4.0]], [[2.0, 2.0], [2.0, 2.0]], [[3.0, 0.0], [3.0, 4.0]]]
+    np.testing.assert_allclose(bars.get_segments(), segments)
+    assert type(band).__name__ in {"FillBetweenPolyCollection", "PolyCollection"}
+    drawn = panels(result)[0].figure["data"]
+    assert drawn[0]["y"] == [0.0, 4.0, None, 2.0, 2.0, None, 0.0, 4.0, None]
+    assert [trace["y"] for trace in drawn if trace.get("fill")] == [[4.0] * 3 + [0.0] * 3]
+
+
+def test_axes_have_numbers_and_not_prefixes():
+    """2e-11 is no '20p', 6000 no '6k'; a rate of zero is no '-0'; the risk is no loss."""
+    x = np.array([1.0, 2.0])
+    named = Prediction("risk, erf", x, x, "exact", "derived here")
+    run = Trajectory("risk, erf", x, x[None], ("finished",), details={"dynamics": "SGD"})
+    result = dataclasses.replace(example(), predictions=(named,), trajectories=(run,))
+    [sizes] = [c for c in result.comparisons if isinstance(c, Convergence)]
+    flat = dataclasses.replace(sizes, rate=0.0)
+    curves, gaps, _ = panels(dataclasses.replace(result, comparisons=(flat,)))
+    other = dataclasses.replace(named, name="risk, relu")
+    assert value_label(dataclasses.replace(result, predictions=(named, other))) == "risk"
+    for panel in (curves, gaps):
+        for axis in ("xaxis", "yaxis"):
+            assert panel.figure["layout"][axis]["exponentformat"] == "power"
+    assert gaps.figure["data"][1]["name"] == "slope 0"
+
+
 def test_bands_on_a_logarithmic_axis_stay_at_their_points():
     """Where the band would reach below 0, it ends at a tenth of the mean and has no gap."""
-    times = np.array([1.0, 2.0, 3.0, 4.0])
-    value = np.array([[1.0, 1e-3, 1e-5, 1e-6], [1.0, 3e-3, 9e-5, 1e-6]])
+    times = np.arange(1.0, 14.0)
+    rest = [1e-6] * 9
+    value = np.array([[1.0, 1e-3, 1e-5, 1e-6, *rest], [1.0, 3e-3, 9e-5, 1e-6, *rest]])
     run = Trajectory("loss", times, value, ("finished",) * 2)
     [axes] = figure(Result(trajectories=(run,))).axes
     assert axes.get_yscale() == "log"
     [path] = axes.collections[0].get_paths()
-    low = {x: min(y for a, y in path.vertices if a == x) for x in times.tolist()}
+    low = {x: min(y for a, y in path.vertices if a == x) for x in times[:4].tolist()}
     assert low == pytest.approx({1.0: 1.0, 2.0: 2e-4, 3.0: 5e-6, 4.0: 1e-6})
 
 

@@ -281,6 +281,23 @@ def test_curves_and_heat_maps_of_a_study(tmp_path):
             as_curves(data, *arguments)
 
 
+def test_a_curve_survives_cells_without_a_value(tmp_path):
+    """A figure shows every value there is, with its error, and says how many are missing."""
+    grid = {"x": [1.0, 2.0, 3.0], "y": [0.0, 1.0]}
+    whole = sweep(sweep_cells.patchy, grid, study=tmp_path / "s.sqlite", seeds=3)
+    data = whole.sel(y=0.0)
+    (curve,) = as_curves(data, "x", "value").trajectories
+    assert curve.name == "value (4 of 9 cells have no value)"
+    assert curve.status == ("finished",)
+    np.testing.assert_allclose(curve.value, [[2.0, 2.5, np.nan]])
+    np.testing.assert_allclose(curve.error, [[np.sqrt(1 / 3), 0.5, 0.0]])
+    (diagram,) = as_diagram(data, "x", "seed", "value").diagrams
+    assert diagram.error is None
+    assert np.isnan(diagram.value).sum() == 4
+    (diagram,) = as_diagram(whole, "x", "y", "value").diagrams
+    np.testing.assert_allclose(diagram.error, [[np.sqrt(1 / 3), 0.5, np.nan]] * 2)
+
+
 def test_a_boundary_is_found_with_few_points(tmp_path):
     """Most points lie near the circle, where a uniform grid would have few."""
     bounds = {"x": (-1.0, 1.0), "y": (-1.0, 1.0)}

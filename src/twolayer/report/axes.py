@@ -15,6 +15,8 @@ from twolayer.results import Result
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
 DASHES = {"exact": "-", "asymptotic": "-", "upper": "--", "lower": "--"}
 DECADES = 1000  # the range of logarithmic colours
+FEW = 12  # points have bars: a band between them would claim what was not measured
+_LONG = 1000  # places that span as much are shown on a logarithmic axis
 _WIDE = 1e4  # values that span more than this are shown on a logarithmic axis
 
 
@@ -43,11 +45,25 @@ def value_label(result: Result) -> str:
         return result.quantity
     names = {curve.name for curve in (*result.predictions, *result.trajectories)}
     trained = any("dynamics" in trajectory.details for trajectory in result.trajectories)
-    losses = (names & {"loss", "risk"} or {"loss"}) if trained else set()
-    for found in (losses, names, {name.split(", ")[0] for name in names}):
+    beginnings = {name.split(", ")[0] for name in names}
+    losses = (beginnings & {"loss", "risk"} or {"loss"}) if trained else set()
+    for found in (losses, names, beginnings):
         if len(found) == 1:
             return found.pop()
     return ""
+
+
+def is_long(grids: Iterable[Any]) -> bool:
+    """Whether the places of curves need a logarithmic axis.
+
+    Examples
+    --------
+    >>> is_long([np.array([0.0, 1.0, 1000.0])]), is_long([np.array([1.0, 10.0])])
+    (True, False)
+    """
+    found = np.concatenate([np.zeros(0), *(np.ravel(np.asarray(grid, float)) for grid in grids)])
+    positive = found[np.isfinite(found) & (found > 0)]
+    return bool(positive.size) and float(positive.max()) >= _LONG * float(positive.min())
 
 
 def is_wide(values: Iterable[Any]) -> bool:

@@ -21,7 +21,9 @@ from twolayer.report.axes import (
     COLOURS,
     DASHES,
     DECADES,
+    FEW,
     colours,
+    is_long,
     is_wide,
     over_seeds,
     two_errors,
@@ -40,8 +42,8 @@ _FRAMES_A_SECOND = 15
 def figure(result: Result) -> Figure:
     """Curves over time, the gap against size, and findings: whatever the result holds.
 
-    Predictions are lines (bounds dashed); training is the mean over seeds with a band of two
-    standard errors; findings are predicted against measured, with error bars.
+    Predictions are lines (bounds dashed); training is the mean over seeds with bars or a band of
+    two standard errors; findings are predicted against measured, with error bars.
     """
     from matplotlib.figure import Figure
 
@@ -146,10 +148,9 @@ def _draw_curves(axes: Axes, result: Result) -> None:
         drawn.add(prediction.name)
     grids = [np.asarray(p.grid) for p in result.predictions]
     grids += [np.asarray(t.time) for t in result.trajectories]
-    positive = np.concatenate(grids)
-    positive = positive[positive > 0]
-    if positive.size and positive.max() > 1000 * positive.min():
-        axes.set_xscale("symlog", linthresh=float(positive.min()))
+    if is_long(grids):
+        places = np.concatenate(grids)
+        axes.set_xscale("symlog", linthresh=float(places[places > 0].min()))
     if wide:
         axes.set_yscale("log", nonpositive="mask")
     axes.set(xlabel=curves[0].grid_name, ylabel=value_label(result))
@@ -166,7 +167,7 @@ def _draw_prediction(
     if prediction.error is not None:
         value, error = np.asarray(prediction.value), np.asarray(prediction.error)
         low, high = two_errors(value, error, positive=positive)
-        _draw_band(axes, prediction.grid, low, high, colour, 0.15)
+        _draw_band(axes, prediction.grid, low, high, colour)
 
 
 def _draw_trajectory(axes: Axes, trajectory: Trajectory, colour: str, *, positive: bool) -> None:
@@ -176,17 +177,17 @@ def _draw_trajectory(axes: Axes, trajectory: Trajectory, colour: str, *, positiv
     axes.plot(trajectory.time, mean, ".", label=label, color=colour)
     if error is not None:
         low, high = two_errors(mean, error, positive=positive)
-        _draw_band(axes, trajectory.time, low, high, colour, 0.25)
+        _draw_band(axes, trajectory.time, low, high, colour, bars=FEW)
 
 
 def _draw_band(
-    axes: Axes, x: Any, low: np.ndarray, high: np.ndarray, colour: str, alpha: float
+    axes: Axes, x: Any, low: np.ndarray, high: np.ndarray, colour: str, *, bars: int = 1
 ) -> None:
-    """From low to high: a bar at a single point, which has no width, else a band."""
-    if len(low) == 1:
+    """From low to high: bars if there are so few points, else a band."""
+    if len(low) <= bars:
         axes.vlines(x, low, high, color=colour)
     else:
-        axes.fill_between(x, low, high, color=colour, alpha=alpha, linewidth=0)
+        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def _has_gaps(comparison: Comparison | Convergence) -> TypeGuard[Convergence]:
@@ -250,7 +251,7 @@ def _draw_findings(axes: Axes, result: Result) -> None:
               markersize=9, fillstyle="none")  # fmt: skip
     axes.errorbar(
         [float(f.measured) for f in rows], places, xerr=[2 * f.error for f in rows], fmt=".",
-        color=COLOURS[1], label="measured (two standard errors)",
+        color=COLOURS[1], label="measured (two errors)",
     )  # fmt: skip
     axes.set_yticks(places, [f.name for f in rows], fontsize=8)
     axes.legend(fontsize=8)

@@ -18,7 +18,9 @@ from twolayer.report.axes import (
     COLOURS,
     DASHES,
     DECADES,
+    FEW,
     colours,
+    is_long,
     is_wide,
     over_seeds,
     two_errors,
@@ -104,9 +106,10 @@ def _curves(result: Result) -> Panel:
     for trajectory in result.trajectories:
         name = _with_losses("training" if alone else trajectory.name, trajectory)
         mean, error = over_seeds(trajectory)
-        traces += _band(trajectory.time, mean, error, colour[trajectory.name], positive=wide)
+        own = colour[trajectory.name]
+        traces += _band(trajectory.time, mean, error, own, positive=wide, bars=FEW)
         traces.append(
-            _line(trajectory.time, mean, name, colour[trajectory.name])
+            _line(trajectory.time, mean, name, own)
             | {"mode": "markers", "legendgroup": "" if alone else _plain(trajectory.name)}
         )
         rows += _numbers(f"{trajectory.name}, training", trajectory.time, mean, error)
@@ -124,11 +127,11 @@ def _curves(result: Result) -> Panel:
     label, grid = value_label(result), curves[0].grid_name
     places = [np.asarray(p.grid) for p in result.predictions]
     places += [np.asarray(t.time) for t in result.trajectories]
-    layout = _layout(grid, label, log_x=_is_long(np.concatenate(places)), log_y=wide)
+    layout = _layout(grid, label, log_x=is_long(places), log_y=wide)
     description = (
         f"Curves over {grid}: {', '.join(dict.fromkeys(curve.name for curve in curves))}. "
-        "Lines are predictions, bounds dashed; dots are the mean of training over seeds, with a "
-        "band of two standard errors."
+        "Lines are predictions, bounds dashed; dots are the mean of training over seeds, with "
+        "bars or a band of two standard errors."
     )
     title = label or f"curves over {grid}"
     headings = ("curve", grid, "value", "standard error")
@@ -161,8 +164,10 @@ def _line(x: Any, y: Any, name: str, colour: str) -> dict[str, Any]:
     }
 
 
-def _band(x: Any, y: Any, error: Any, colour: str, *, positive: bool) -> list[dict[str, Any]]:
-    """Two standard errors to both sides, where there are any."""
+def _band(
+    x: Any, y: Any, error: Any, colour: str, *, positive: bool, bars: int = 1
+) -> list[dict[str, Any]]:
+    """Two standard errors to both sides, where there are any: as bars at that many points."""
     if error is None:
         return []
     x, y, error = (np.ravel(np.asarray(part, dtype=np.float64)) for part in (x, y, error))
@@ -171,8 +176,10 @@ def _band(x: Any, y: Any, error: Any, colour: str, *, positive: bool) -> list[di
     if not np.any(error[keep] > 0):
         return []
     low, high = two_errors(y[keep], error[keep], positive=positive)
-    if len(keep) == 1:  # a band would have no width
-        bar = {"x": _rounded([*x[keep], *x[keep]]), "y": _rounded([*low, *high])}
+    if len(keep) <= bars:
+        gap = np.full(len(keep), np.nan)
+        bar = {"x": _rounded(np.column_stack([x[keep], x[keep], gap]))}
+        bar["y"] = _rounded(np.column_stack([low, high, gap]))
         line = {"width": 2, "color": colour}
         return [{"type": "scatter", "mode": "lines", "line": line, **_SILENT, **bar}]
     across = np.concatenate([x[keep], x[keep][::-1]])
@@ -197,7 +204,7 @@ def _convergence(found: Sequence[Convergence]) -> Panel:
         sizes = np.asarray(convergence.sizes)
         expected = convergence.gap[0] * (sizes / sizes[0]) ** -convergence.rate
         traces.append(
-            _line(sizes, expected, f"slope -{convergence.rate:g}", colour)
+            _line(sizes, expected, f"slope {-convergence.rate or 0:g}", colour)
             | {"mode": "lines", "line": {"color": colour, "dash": "dash"}}
         )
         rows += _numbers(name, sizes, convergence.gap, convergence.error)
@@ -253,7 +260,7 @@ def _findings(found: Sequence[Finding]) -> Panel:
             "marker": {"color": COLOURS[0], "size": 12, "symbol": "circle-open"},
         },
         common | hover | {
-            "x": _rounded(measured), "name": "measured (two standard errors)", "error_x": bars,
+            "x": _rounded(measured), "name": "measured (two errors)", "error_x": bars,
             "marker": {"color": COLOURS[1], "size": 6},
         },
     ]  # fmt: skip
@@ -263,7 +270,10 @@ def _findings(found: Sequence[Finding]) -> Panel:
     layout["height"] = 140 + 26 * len(names)
     rows = tuple(zip(names, predicted, measured, _rounded(error), strict=True))
     headings = ("finding", "predicted", "measured", "standard error")
-    description = "What was predicted (circles) and measured (dots with two standard errors)."
+    description = (
+        "What was predicted (circles) and measured (dots with two standard errors, or twice the "
+        "numerical tolerance where nothing is random)."
+    )
     figure = {"data": traces, "layout": layout}
     return Panel("predicted and measured", description, figure, headings, rows)
 
@@ -271,8 +281,9 @@ def _findings(found: Sequence[Finding]) -> Panel:
 def _layout(x: str, y: str, *, log_x: bool, log_y: bool) -> dict[str, Any]:
     axes = {}
     for axis, name, logarithmic in (("xaxis", x, log_x), ("yaxis", y, log_y)):
-        kind = {"type": "log", "exponentformat": "power"} if logarithmic else {}
-        axes[axis] = {"title": {"text": _plain(name)}, "automargin": True, **kind}
+        kind = {"type": "log"} if logarithmic else {}
+        title = {"text": _plain(name)}
+        axes[axis] = {"title": title, "automargin": True, "exponentformat": "power", **kind}
     return axes
 
 
@@ -293,12 +304,6 @@ def _rounded(values: Any) -> list[float | None]:
     """Numbers of a few digits, ``None`` for what is none."""
     found = np.asarray([np.nan if value is None else value for value in np.ravel(values)], float)
     return [float(f"{v:.{_DIGITS}g}") if np.isfinite(v) else None for v in found.tolist()]
-
-
-def _is_long(grid: np.ndarray) -> bool:
-    """Whether a grid needs a logarithmic axis."""
-    positive = grid[np.isfinite(grid) & (grid > 0)]
-    return bool(positive.size) and float(positive.max()) > 1000 * float(positive.min())
 
 
 def _is_number(value: Any) -> bool:

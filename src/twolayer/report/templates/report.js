@@ -8,20 +8,35 @@
   const plots = all(".plot");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+  // On a phone long names stand in lines, so that they leave room for what they name.
+  function broken(figure) {
+    const names = [...new Set(figure.data.flatMap((trace) => trace.y || []))];
+    const lines = (name) => {
+      const rows = [];
+      for (const part of name.split(/(?<=,) /)) {
+        if (rows.length && (rows.at(-1) + part).length < 20) rows[rows.length - 1] += ` ${part}`;
+        else rows.push(part);
+      }
+      return rows.map((row) => (row.length > 22 ? row.replace(/(.{14,}?) (?=.{4})/g, "$1<br>") : row)).join("<br>");
+    };
+    return { tickmode: "array", tickvals: names, ticktext: names.map(lines), tickfont: { size: 10 } };
+  }
+
   function layoutOf(figure) {
     const longest = Math.max(0, ...figure.data.filter((trace) => trace.showlegend !== false).map((trace) => (trace.name || "").length));
     const below = narrow.matches || longest > 32;
-    const axis = (own) => ({ gridcolor: colour("--grid"), zerolinecolor: colour("--line"), linecolor: colour("--line"), ...own });
+    const axis = (own) => ({ ...(own.type === "category" && narrow.matches ? broken(figure) : {}), gridcolor: colour("--grid"), zerolinecolor: colour("--line"), linecolor: colour("--line"), ...own });
     return {
       height: 400,
       ...figure.layout,
+      ...(narrow.matches && figure.layout.yaxis.type === "category" ? { height: 1.6 * figure.layout.height } : {}),
       xaxis: axis(figure.layout.xaxis),
       yaxis: axis(figure.layout.yaxis),
       margin: { l: 56, r: 16, t: 16, b: 48 },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: colour("--ink"), family: "system-ui, sans-serif", size: 12 },
-      legend: below ? { orientation: "h", y: -0.2, yanchor: "top" } : { x: 1.01, y: 1 },
+      legend: below ? { orientation: "h", x: 0, xref: "container", y: 0, yref: "container", yanchor: "bottom" } : { x: 1.01, y: 1 },
       hoverlabel: { namelength: -1 },
     };
   }
