@@ -172,6 +172,23 @@ def test_rectifier_pair_flow(norm):
     np.testing.assert_allclose(values.value, [rectifier_loss(w, v) for w in path], rtol=1e-6)
 
 
+@pytest.mark.parametrize("norm", [1e-6, 1e6])
+def test_flows_know_no_units(norm):
+    """``w* -> c w*`` and ``w -> sqrt(c) w`` (ReLU: c w) make losses c^2 and times 1/c (ReLU: 1)."""
+    times = np.array([0.0, 1.0, 30.0, 1e4])
+    for flow, start, clock, other in (
+        (symmetric_pair_flow, {"angle": 1.5}, norm, 1.0),
+        (orthogonal_student_flow, {"mass": 0.2}, norm, norm),
+        (rectifier_pair_flow, {"angle": 1.5}, 1.0, 1.0),
+    ):
+        unit = flow(times, **start)
+        if "mass" in start:
+            start = {"mass": 0.2 * norm}
+        scaled = flow(times / clock, **start, norm=norm)
+        np.testing.assert_allclose(scaled[0].value, norm**2 * unit[0].value, rtol=1e-12)
+        np.testing.assert_allclose(scaled[1].value, other * unit[1].value, rtol=1e-12)
+
+
 def test_late_constants():
     """``L t^3`` and ``L t^2`` of the exact flows reach their limits like 1/t."""
     times = np.geomspace(1, 1e5, 60)

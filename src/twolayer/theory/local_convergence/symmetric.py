@@ -107,8 +107,8 @@ def symmetric_pair_flow(
 
     def field(t: float, state: np.ndarray) -> np.ndarray:
         del t
-        e, delta = state
-        g = (norm + e) / (2 * np.cos(delta))  # |w|^2
+        e, delta = state  # lengths in units of the teacher's, times of its inverse
+        g = (1 + e) / (2 * np.cos(delta))  # |w|^2
         along_e = e + (4 / np.pi) * g * sine_gap(delta)  # at fixed |w| and delta
         sine = np.sin(delta)
         in_angle = (4 / np.pi) * e * g * delta * sine + (8 / np.pi) * (g * sine) ** 2
@@ -118,12 +118,11 @@ def symmetric_pair_flow(
         turn = -in_angle / (2 * g)
         return np.array([-2 * np.cos(delta) * in_length - 2 * g * sine * turn, turn])
 
-    path = _solved(field, [0.0, angle], times)
-    e, delta = path
-    g = (norm + e) / (2 * np.cos(delta))
+    e, delta = _solved(field, [0.0, angle], times, clock=norm)
+    g = (1 + e) / (2 * np.cos(delta))
     loss = e**2 + (8 / np.pi) * e * g * sine_gap(delta)
     loss = (loss + (4 / np.pi) * g**2 * sine_excess(2 * delta)) / 2
-    return _predictions(times, loss, delta, "angle")
+    return _predictions(times, norm**2 * loss, delta, "angle")
 
 
 def orthogonal_student_flow(
@@ -160,20 +159,21 @@ def orthogonal_student_flow(
     >>> round(float(loss.value[1]) * 1e10, 4)
     0.0525
     """
-    if not (mass > 0 and norm > 0):
+    if not (0 < mass < np.inf and 0 < norm < np.inf):
         message = f"Expected a positive mass and norm. Received: {mass!r} and {norm!r}."
         raise ValueError(message)
 
     def field(t: float, state: np.ndarray) -> np.ndarray:
         del t
-        e, s = state
+        e, s = state  # in units of the teacher's norm, times of its inverse
         return np.array([
-            -4 * (norm + e) * (e + 2 * s / np.pi),
+            -4 * (1 + e) * (e + 2 * s / np.pi),
             -4 * s * (s + 2 * e / np.pi),
         ])
 
-    e, s = _solved(field, [0.0, mass], times)
-    return _predictions(times, (e**2 + s**2 + (4 / np.pi) * e * s) / 2, s, "mass")
+    e, s = _solved(field, [0.0, mass / norm], times, clock=norm)
+    loss = norm**2 * (e**2 + s**2 + (4 / np.pi) * e * s) / 2
+    return _predictions(times, loss, norm * s, "mass")
 
 
 def rectifier_pair_flow(
@@ -213,8 +213,8 @@ def rectifier_pair_flow(
 
     def field(t: float, state: np.ndarray) -> np.ndarray:
         del t
-        e, theta = state
-        g = (norm + e) / (2 * np.cos(theta))
+        e, theta = state  # lengths in units of the teacher's
+        g = (1 + e) / (2 * np.cos(theta))
         along_e = e / 2 + g * sine_gap(theta) / np.pi
         sine = np.sin(theta)
         in_angle = -2 * g * sine * along_e + (e * g * theta * sine + 2 * (g * sine) ** 2) / np.pi
@@ -224,9 +224,9 @@ def rectifier_pair_flow(
         return np.array([-np.cos(theta) * in_length - 2 * g * sine * turn, turn])
 
     e, theta = _solved(field, [0.0, angle], times)
-    g = (norm + e) / (2 * np.cos(theta))
+    g = (1 + e) / (2 * np.cos(theta))
     loss = e**2 / 4 + (e * g * sine_gap(theta) + g**2 * sine_excess(2 * theta) / 2) / np.pi
-    return _predictions(times, loss, theta, "angle")
+    return _predictions(times, norm**2 * loss, theta, "angle")
 
 
 def _check_pair(angle: float, norm: float) -> None:
@@ -237,9 +237,13 @@ def _check_pair(angle: float, norm: float) -> None:
 
 
 def _solved(
-    field: Callable[[float, np.ndarray], np.ndarray], start: list[float], times: Times
+    field: Callable[[float, np.ndarray], np.ndarray],
+    start: list[float],
+    times: Times,
+    *,
+    clock: float = 1.0,
 ) -> np.ndarray:
-    """The flow at the times, by an implicit method: e relaxes fast, the rest slowly."""
+    """The flow at ``clock * times``, by an implicit method: e relaxes fast, the rest slowly."""
     from scipy.integrate import solve_ivp
 
     instants = np.asarray(times, dtype=np.float64)
@@ -254,6 +258,7 @@ def _solved(
         raise ValueError(message)
     if instants[-1] == 0:
         return np.array(start)[:, None]
+    instants = clock * instants
     path = solve_ivp(
         field, (0.0, instants[-1]), start, "LSODA", t_eval=instants, rtol=_RTOL, atol=[1e-13, 1e-16]
     )
