@@ -52,6 +52,13 @@ def test_descent_of_many_runs_is_descent_of_each():
     assert run.status == ("stopped",) * 11
     np.testing.assert_array_equal(run.steps, 64)
     np.testing.assert_allclose(run.losses, [RELU(W) for W in run.W], atol=1e-14)
+    norms = [np.linalg.norm(relu_gradient(W, np.eye(3))) for W in run.W]
+    np.testing.assert_allclose(run.gradient_norms, norms, rtol=1e-8)
+    # the first run has finished there if asked for no less than that norm, and else not
+    for share, steps in ((1.01, 64), (0.99, 128)):
+        again = descend(RELU, starts, learning_rate=0.3, gradient_norm=share * norms[0],
+                        max_steps=128)  # fmt: skip
+        assert again.steps[0] == steps
 
 
 def test_descent_ends_at_stationary_points_with_any_first_step():
