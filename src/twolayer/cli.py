@@ -195,7 +195,7 @@ def report(
 
         twolayer report twolayer-results --out report.html
     """
-    from twolayer.report.html import gather, write_report
+    from twolayer.report.html import gather, unreadable, write_report
 
     paths = [Path(name) for name in results or ["twolayer-results"]]
     found, failed = gather(paths)
@@ -208,6 +208,8 @@ def report(
     written = write_report(found, page, failed)
     count = len(found) + len(failed)
     typer.echo(f"Report of {count} result{'s' * (count != 1)}: {written}")
+    for file in unreadable(paths):
+        typer.echo(f"Left out, as no result that can be read: {file}", err=True)
 
 
 @app.command()

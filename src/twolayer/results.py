@@ -115,10 +115,35 @@ def load(path: str | Path) -> Result:
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         message = f"Expected a result that twolayer saved. Received: {path}, which is not one."
         raise ValueError(message) from error
+    message = f"Expected a result that twolayer saved. Received: {path}, which is not one."
+    if not isinstance(found, int):
+        raise ValueError(message)  # noqa: TRY004 (it is the file that is wrong)
     if found > _FORMAT:
         message = f"{path} was written by a newer twolayer (format {found}): upgrade to read it."
         raise ValueError(message)
-    return from_json(content)
+    try:
+        result = from_json(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(message) from error
+    if not _is_sound(result):
+        raise ValueError(message)
+    return result
+
+
+def _is_sound(result: Result) -> bool:
+    """Whether every part is of its kind: a file may have been edited, or cut and mended."""
+    texts = [result.experiment, result.statement, result.reference]
+    for finding in result.findings:
+        texts += [finding.name, finding.statement, finding.reference, finding.note, finding.verdict]
+    tables = (result.parameters, result.details, result.provenance)
+    errors = [finding.error for finding in result.findings]
+    values = [v for finding in result.findings for v in (finding.predicted, finding.measured)]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(table, dict) for table in tables)
+        and all(error is None or isinstance(error, (int, float)) for error in errors)
+        and all(value is None or isinstance(value, (int, float, str)) for value in values)
+    )
 
 
 def from_json(content: dict[str, Any]) -> Result:

@@ -18,7 +18,7 @@ from report_results import EVIL, TIMES, example
 from twolayer.outcomes import Convergence, Finding, Prediction, Trajectory
 from twolayer.report.axes import is_wide, value_label
 from twolayer.report.figures import figure
-from twolayer.report.html import gather, page, write_report
+from twolayer.report.html import gather, page, unreadable, write_report
 from twolayer.report.interactive import panels
 from twolayer.report.numbers import interval, measured, number
 from twolayer.results import Result, save
@@ -357,3 +357,12 @@ def test_a_hundred_results_are_quick_and_small():
     html = page(results)
     assert time.process_time() - start < 10
     assert len(html.encode()) < 10e6
+
+
+def test_files_that_are_passed_over_are_named(tmp_path):
+    """A folder's good results are shown and the others named; the list of claims is neither."""
+    path = save(example(), tmp_path)
+    (tmp_path / "claims.json").write_text("[]")
+    (tmp_path / "cut.json").write_text(path.read_text()[:100])
+    assert len(gather([tmp_path])[0]) == 1
+    assert unreadable([tmp_path, path]) == [tmp_path / "cut.json"]

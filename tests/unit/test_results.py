@@ -205,3 +205,24 @@ def test_maps_of_one_row_or_of_nothing(tmp_path):
     [mesh] = drawing.axes[0].collections
     np.testing.assert_allclose(mesh.get_coordinates()[:, 0, 1], [0.0, 1.0])
     assert save_figure(result, tmp_path).exists()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"parameters": [1]}, {"details": None}, {"provenance": None}, {"statement": 3},
+        {"findings": 5}, {"format": "1"}, {"foreign": 1}, {"error": "small"},
+        {"measured": {"a": 1}}, {"verdict": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_file_with_a_wrong_part_is_no_result(changed, tmp_path):
+    """A part of another kind is found when the file is read, not later, and named with it."""
+    finding = Finding("slope", "It is 2.", 2.0, 2.1, 0.1, "agrees", "derived here")
+    path = save(Result(experiment="example", findings=(finding,)), tmp_path)
+    content = json.loads(path.read_text())
+    [(name, value)] = changed.items()
+    (content["findings"][0] if name in content["findings"][0] else content)[name] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"Expected a result.*{path.name}"):
+        load(path)

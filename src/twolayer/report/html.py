@@ -87,7 +87,7 @@ def gather(paths: Iterable[str | Path]) -> tuple[list[Result], list[dict[str, An
     failed: list[dict[str, Any]] = []
     for path in map(Path, paths):
         if path.is_file():
-            results.append(_read(path))
+            results.append(load(path))
             continue
         if not path.is_dir():
             message = f"Expected results: JSON files or folders with them. Received: {path}, "
@@ -104,6 +104,13 @@ def gather(paths: Iterable[str | Path]) -> tuple[list[Result], list[dict[str, An
         results += found
         failed += rows
     return results, failed
+
+
+def unreadable(paths: Iterable[str | Path]) -> list[Path]:
+    """The JSON files in folders that `gather` passed over, other than its list of claims."""
+    folders = [Path(path) for path in paths if Path(path).is_dir()]
+    files = [file for folder in folders for file in sorted(folder.glob("*.json"))]
+    return [file for file in files if file.name != "claims.json" and _loaded(file) is None]
 
 
 def page(results: Sequence[Result], failed: Sequence[dict[str, Any]] = ()) -> str:
@@ -358,23 +365,8 @@ def _failures(path: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _read(path: Path) -> Result:
-    """A result whose texts are texts."""
-    message = f"Expected a result that twolayer saved. Received: {path}, which is not one."
-    try:
-        result = load(path)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(message) from error
-    texts = [result.experiment, result.statement, result.reference]
-    for finding in result.findings:
-        texts += [finding.name, finding.statement, finding.reference, finding.note]
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError(message)
-    return result
-
-
 def _loaded(path: Path) -> Result | None:
     try:
-        return _read(path)
+        return load(path)
     except ValueError:
         return None
