@@ -112,6 +112,7 @@ class StructuredParity(eqx.Module):
         # Place 2 j and 2 j + 1 of the unit interval, each p_A long: block j with sign + and -.
         place = jax.random.uniform(key_kind, (num_samples,), dtype)
         kind = jnp.floor(place / max(self.block_probability, 1e-30))
+        kind = jnp.minimum(kind, 2 * r - 1)  # against rounding, just below the end of the last
         block = jnp.floor(kind / 2)
         sign = 1 - 2 * (kind - 2 * block)
         own = block[:, None] == jnp.arange(r, dtype=dtype)[None]

@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -130,3 +131,17 @@ def test_coded_parity_refuses(changes, words):
     """One sentence on what is wrong."""
     with pytest.raises(ValueError, match=words):
         CodedParity(jnp.eye(4), **{"relevant": 3, **changes})
+
+
+@pytest.mark.parametrize("probability", [0.129, 0.138, 1 / 6])
+def test_rounding_leaves_no_sample_without_a_label(monkeypatch, probability):
+    """The last number below ``2 r p_A`` belongs to the last block, whatever the division gives."""
+    task = StructuredParity(jnp.eye(9, dtype=jnp.float32), 3, 3, probability, 0.1)
+    end = np.float32(1 - task.uniform_weight)  # numbers are drawn in steps of 2^-23
+    last = np.float32((np.ceil(float(end) * 2**23) - 1) / 2**23)
+    monkeypatch.setattr(
+        jax.random, "uniform", lambda key, shape=(), dtype=float: jnp.full(shape, last, dtype)
+    )
+    phi, y = task.sample_hidden(3, key=jax.random.key(0))
+    np.testing.assert_array_equal(phi[:, 6:9], -np.ones((3, 3)))
+    np.testing.assert_array_equal(y, -np.ones(3))
