@@ -184,3 +184,39 @@ def test_models_of_other_kinds_are_refused():
         from_sklearn(deep)
     with pytest.raises(ValueError, match="Expected a PyTorch module"):
         from_torch(lambda x: x)
+
+
+def test_an_activation_that_is_cut_off_is_no_relu():
+    """min(max(z, 0), 6) agrees with relu up to 6: inputs beyond show it."""
+    with pytest.raises(ValueError, match="none of those tried"):
+        from_torch(Module(lambda z: np.clip(z, 0.0, 6.0)))
+
+
+def test_square_layers_in_either_order():
+    """d = m = k says nothing of which matrix comes first: the outputs do."""
+
+    class Square(Module):
+        def __init__(self):
+            first, second = GENERATOR.normal(size=(2, D, D))
+            self.first, self.second = first, second
+            self.parameters = {"a.weight": Tensor(second), "b.weight": Tensor(first)}
+
+        def __call__(self, x):
+            return Tensor(np.maximum(np.asarray(x) @ self.first.T, 0) @ self.second.T)
+
+    module = Square()
+    network = from_torch(module, output=1)
+    expected = np.maximum(X @ module.first.T, 0) @ module.second[1]
+    np.testing.assert_allclose(outputs(Neurons.of(network), X), expected, atol=1e-10)
+
+
+def test_a_module_of_transposed_weights_is_refused():
+    """PyTorch's complaint about shapes becomes one sentence."""
+
+    class Transposed(Module):
+        def __call__(self, x):
+            message = "mat1 and mat2 shapes cannot be multiplied"
+            raise RuntimeError(message)
+
+    with pytest.raises(ValueError, match="that refuses them: mat1 and mat2"):
+        from_torch(Transposed(np.tanh))

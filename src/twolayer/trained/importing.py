@@ -16,6 +16,7 @@ from twolayer.numerics.precision import in_float64
 
 _SKLEARN = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid", "identity": "x"}
 _PROBES = 24  # inputs at which a module's own outputs are compared
+_REACHES = 1.0, 20.0  # their lengths: the longer ones see where an activation is cut off
 # rounding that is allowed, relative to sum_i |a_i s_i|
 _ROUNDING = {"float64": 1e-10, "float32": 1e-5}
 _COARSE = 2e-2  # half precision
@@ -170,17 +171,21 @@ def from_torch(
     Raises
     ------
     ValueError
-        If its parameters are others, or its outputs are not those of such a network.
+        If its parameters are others, it refuses inputs, or its outputs are not those of such a
+        network.
     """
     if not (hasattr(module, "state_dict") and callable(module)):
         message = "Expected a PyTorch module. "
         message += f"Received: {type(module).__name__}; from_arrays takes plain weights."
         raise ValueError(message)
     tensors = dict(module.state_dict())
-    W, b, A, c, weight = _layers({name: _array(value) for name, value in tensors.items()}, tensors)
+    orders = _layers({name: _array(value) for name, value in tensors.items()}, tensors)
     names = (*ACTIVATIONS, "x") if activation is None else (activation,)
     functions = [activation_of(name) for name in names]
-    fitting = _reproducing(module, weight, (W, b, A, c), functions, scale)
+    for W, b, A, c, weight in orders:
+        fitting = _reproducing(module, weight, (W, b, A, c), functions, scale)
+        if fitting:
+            break
     if len(fitting) != 1:
         seen = " and ".join(f.facts.name for f in fitting) or "none of those tried"
         message = "Expected a module that computes A s(W x + b) + c with one of the activations "
@@ -260,42 +265,66 @@ def _array(tensor: Any) -> np.ndarray:
     return np.asarray(tensor, np.float64)
 
 
-def _layers(arrays: dict[str, np.ndarray], tensors: dict[str, Any]) -> tuple[Any, ...]:
-    """``W, b, A, c`` and the tensor that holds W."""
+def _layers(arrays: dict[str, np.ndarray], tensors: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """``W, b, A, c`` and the tensor that holds W; for square matrices in either order."""
     matrices = [name for name, array in arrays.items() if array.ndim == 2]
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "none"
     wanted = "Expected the parameters of one hidden layer: two matrices and the bias of each. "
     wanted += f"Received: {shapes}; from_arrays takes weights one by one."
     if len(matrices) != 2 or any(array.ndim not in {1, 2} for array in arrays.values()):
         raise ValueError(wanted)
-    first, second = matrices
-    if arrays[second].shape[1] != arrays[first].shape[0]:
-        first, second = second, first  # in the order of their names, not of the layers
-    W, A = arrays[first], arrays[second]
-    if A.shape[1] != W.shape[0]:
+    found = []
+    for first, second in (matrices, matrices[::-1]):
+        W, A = arrays[first], arrays[second]
+        b, c = (arrays.get(f"{name.removesuffix('weight')}bias") for name in (first, second))
+        complete = 2 + (b is not None) + (c is not None) == len(arrays)
+        fits = b is None or b.shape == W.shape[:1]
+        if complete and fits and A.shape[1] == W.shape[0]:
+            found.append((W, b, A, c, tensors[first]))
+    if not found:
         raise ValueError(wanted)
-    b, c = (arrays.get(f"{name.removesuffix('weight')}bias") for name in (first, second))
-    found = 2 + (b is not None) + (c is not None)
-    if found != len(arrays) or (b is not None and b.shape != W.shape[:1]):
-        raise ValueError(wanted)
-    return W, b, A, c, tensors[first]
+    return found
 
 
 def _reproducing(
     module: Any, weight: Any, layers: tuple[Any, ...], functions: list[Activation], scale: float
 ) -> list[Activation]:
     """Those activations with which the layers give the module's own outputs."""
-    W, b, A, c = layers
+    W = layers[0]
     size = max(float(np.sqrt(np.mean(np.sum(W**2, axis=1)))), np.finfo(float).tiny)
-    probes = np.random.default_rng(0).standard_normal((_PROBES, W.shape[1])) * 1.5 / size
+    normals = np.random.default_rng(0).standard_normal((_PROBES, W.shape[1])) * 1.5 / size
+    for reach in _REACHES:
+        functions = _agreeing(
+            module, weight, layers, functions, scale, probes=reach * normals, slack=reach
+        )
+    return functions
+
+
+def _agreeing(
+    module: Any,
+    weight: Any,
+    layers: tuple[Any, ...],
+    functions: list[Activation],
+    scale: float,
+    *,
+    probes: np.ndarray,
+    slack: float,
+) -> list[Activation]:
+    """Those that agree at given probes; `slack` multiplies the rounding that is allowed."""
+    W, b, A, c = layers
     given = weight.new_tensor(probes.tolist())
-    outputs = _array(module(given))
+    try:
+        outputs = _array(module(given))
+    except RuntimeError as error:  # PyTorch's word for shapes that don't fit
+        message = f"Expected a module of inputs [n, {W.shape[1]}] and weights [outputs, inputs]. "
+        message += f"Received: one that refuses them: {str(error).splitlines()[0]}."
+        raise ValueError(message) from error
     probes = _array(given)
     if outputs.size != len(probes) * len(A):
         return []
     outputs = outputs.reshape(len(probes), len(A))
     z = probes @ W.T + (0 if b is None else b)
-    rounding = _ROUNDING.get(str(weight.dtype).rpartition(".")[2], _COARSE)
+    rounding = _ROUNDING.get(str(weight.dtype).rpartition(".")[2], _COARSE) * slack
     found = []
     for function in functions:
         h = _evaluated(function, z)
