@@ -1,5 +1,6 @@
 """Comparisons with reasoned tolerances, and the catalogues that contract tests run over."""
 
+import gc
 import itertools
 import math
 import time
@@ -21,8 +22,11 @@ from twolayer.activations.functions import FunctionActivation
 def cpu_unit():
     """CPU seconds of a million additions, here and now: machines and their moods differ.
 
-    Bounds on CPU time are stated in these units, of about 0.05 s on a quiet machine.
+    Bounds on CPU time are stated in these units, of about 0.05 s on a quiet machine. What earlier
+    tests have left in memory is taken from the garbage collector first, which may look through
+    all of it in the middle of what is timed.
     """
+    gc.freeze()
     start, total = time.process_time(), 0
     for k in range(1_000_000):
         total += k
