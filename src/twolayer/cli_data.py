@@ -38,6 +38,8 @@ def diagnose(
         raise ValueError(message)
     from dataclasses import replace
 
+    import pandas as pd
+
     from twolayer.data_files import read_table
     from twolayer.diagnose import METHODS
     from twolayer.diagnose import diagnose as run
@@ -48,13 +50,13 @@ def diagnose(
     warnings.simplefilter("ignore")
     chosen = tuple(part.strip() for part in methods.split(",")) if methods else METHODS
     table = read_table(data, label, most=max_samples, random_state=seed)
+    inputs = pd.DataFrame(table.x, columns=list(table.names))
     with progress_bar() as progress:
         found = run(
-            table.x, table.y, task=task, methods=chosen, max_samples=max_samples,
+            inputs, table.y, task=task, methods=chosen, max_samples=max_samples,
             random_state=seed, progress=progress,
         )  # fmt: skip
-    names = tuple(table.names[int(name[1:]) - 1] for name in found.names)
-    found = replace(found, names=names, rows=table.rows, notes=(*table.notes, *found.notes))
+    found = replace(found, rows=table.rows, notes=(*table.notes, *found.notes))
     page = write_diagnosis(found, out or data.with_suffix(".html"), data.name)
     if as_json:
         typer.echo(json.dumps(to_json(found), indent=1))

@@ -69,6 +69,16 @@ class TestCautions:
         found = cautions(frame, np.arange(50) % 2 == 0, None, ("key", "time", "noise"))
         assert [note.split()[1] for note in found] == ["key", "time"]
 
+    def test_the_command_names_the_files_column(self, tmp_path):
+        """A column that numbers the rows of a CSV is called as in its header."""
+        path = tmp_path / "table.csv"
+        frame = pd.DataFrame({"noise": normal(40, 1)[:, 0], "key": np.arange(40), "y": [0, 1] * 20})
+        frame.to_csv(path, index=False)
+        from twolayer.cli_data import diagnose
+
+        diagnose(path, label="y", methods="linear")
+        assert "Column key numbers the rows" in path.with_suffix(".html").read_text()
+
     def test_one_far_target_is_told(self):
         """It hides a linear law from squares: that is no absence of signal."""
         x = normal(80, 3)
