@@ -6,7 +6,6 @@ import subprocess
 import sys
 import sysconfig
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -146,9 +145,10 @@ def test_interrupt_ends_a_run_with_status_130(tmp_path):
     """Ctrl-C ends the whole experiment, not one of its simulations, and leaves no traceback."""
     arguments = ["run", "mean-field-flow", "--dims", "32,512", "--out", str(tmp_path)]
     # The tests may themselves run in the background, where shells have interrupts ignored.
-    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    command = [COMMAND, *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listen) as run:
+    program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from twolayer.cli import main; main()"
+    command = [sys.executable, "-c", program, *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
         time.sleep(6)
         run.send_signal(signal.SIGINT)
         message = run.communicate(timeout=30)[1]
