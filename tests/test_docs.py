@@ -14,6 +14,7 @@ def blocks(path, language):
     return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_quickstart_runs():
     """README's Python block runs in a fresh process and ends with theory and training agreeing."""
     [program] = blocks(ROOT / "README.md", "python")

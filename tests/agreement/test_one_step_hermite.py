@@ -203,6 +203,7 @@ def test_the_gap_shrinks_at_the_needed_degree_and_not_below():
     assert 0 < gaps[1][1] < 0.03
 
 
+@pytest.mark.slow
 def test_degree_and_noise_matter_at_small_size():
     """At n = 100 already: with aligned labels degree 3 is near and 1 is far, noise left out too.
 

@@ -97,6 +97,7 @@ EXPONENTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "derived", "paper"), EXPONENTS)
 def test_smallest_eigenvalue_grows_as_derived(text, derived, paper):
     """The slope of log lambda_min is 2 n s, far below the exponent of Proposition 4.4."""
@@ -217,6 +218,7 @@ def test_true_flow_leaves_the_plane_of_the_taylor_flow():
     )
 
 
+@pytest.mark.slow
 def test_taylor_flow_starts_as_the_recursion_says():
     """w = (m_1 c_1 t, m_1 m_2 c_1 c_12 t^2 / 2) for z1 + z1 z2: here (t, -t^2 / 2)."""
     t = 1e-3

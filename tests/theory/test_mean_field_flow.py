@@ -94,6 +94,7 @@ def ours(activation, text):
     return flow_from(field, limit_population(target.dim, SIZE), TIMES, None, (1e-8, 1e-10))[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BRUTE_FORCE, ids=["tanh", "relu"])
 def test_flow_is_that_of_brute_force_quadrature(case):
     """The loss is that of Gauss-Hermite quadrature in z and G, integrated by SciPy's LSODA."""
@@ -110,6 +111,7 @@ def test_doubled_pair_term_is_another_flow():
     assert np.max(np.abs(ours(activation, text) - wrong)) > 0.05
 
 
+@pytest.mark.slow
 def test_cos_sin_is_the_gaussian_kernel_flow():
     """For cos + sin, U is a Gaussian kernel and P an exponential times the target's symbol."""
     size, target = 24, Polynomial("z1 + z1*z2")
@@ -195,6 +197,7 @@ def test_velocity_descends_the_loss(activation):
         )
 
 
+@pytest.mark.slow
 def test_energy_never_increases():
     """The loss falls along the flow, chen2024subspace, equation 2.6."""
     target = Polynomial("z1 + z1*z2")
@@ -331,6 +334,7 @@ def test_wrong_use_is_named(arguments, match):
         mean_field_flow("z1*z2", activation="tanh", **arguments)
 
 
+@pytest.mark.slow
 def test_task_text_and_polynomial_are_the_same():
     """A task, its target and its text give one curve; single precision outside changes nothing."""
     polynomial = Polynomial("z1")

@@ -31,6 +31,7 @@ def test_weights_have_the_overlaps_asked_for():
         np.testing.assert_allclose(found / 9, asked, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_without_rates_nothing_moves_and_decay_alone_shrinks():
     """A step with decay multiplies all weights by ``1 - decay / N``, whatever the sample."""
     resting = run(CommitteeSGD(0.0))

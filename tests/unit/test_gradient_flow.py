@@ -65,6 +65,7 @@ def test_flow_agrees_with_quadrature_and_lsoda(getkey):
     np.testing.assert_allclose(np.ravel(after.W), reference[4:], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_flow_goes_downhill(getkey):
     """The population risk never rises along its flow: (2.6)."""
     run = simulate(GradientFlow(), initialise, TASK, times=np.arange(9.0), key=getkey())
@@ -73,6 +74,7 @@ def test_flow_goes_downhill(getkey):
     assert np.all(run.value[:, -1] < run.value[:, 0] / 2)
 
 
+@pytest.mark.slow
 def test_flow_of_the_output_layer_ends_at_least_squares(getkey):
     """On samples, with the input weights frozen, the flow ends at the least-squares fit."""
     x, y = Regression(Gaussian(3), TARGET).sample(40, key=getkey())
@@ -86,6 +88,7 @@ def test_flow_of_the_output_layer_ends_at_least_squares(getkey):
     np.testing.assert_allclose(run.value[0, -1], best, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_sgd_approaches_the_flow_as_its_step_shrinks(getkey):
     """The scatter of SGD about the flow falls like the root of the step; its mean agrees."""
     network, key, seeds = initialise(key=getkey()), getkey(), 64

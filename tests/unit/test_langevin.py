@@ -88,6 +88,7 @@ def test_the_force_is_the_gradient_of_the_potential(getkey):
     np.testing.assert_allclose(found, finite_difference(potential, flat), rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_residual_and_risk_are_averaged_over_the_second_half(getkey):
     """The averages are those of the particles that the last half of the steps started from."""
     problem = optimum_problem()
@@ -110,6 +111,7 @@ def test_residual_and_risk_are_averaged_over_the_second_half(getkey):
 SVRG = Langevin(0.1, batches=Minibatch(1, variance_reduction="svrg", refresh=3))
 
 
+@pytest.mark.slow
 def test_batches_average_each_sample_over_its_visits(getkey):
     """After one step of one sample, its residual is that of the start, the others of the end."""
     problem = optimum_problem()

@@ -208,6 +208,7 @@ def test_a_step_follows_the_potential(output, outputs):
         assert_allclose(after.theta.a, a - 0.1 * gradient.a, loss=1e-6)
 
 
+@pytest.mark.slow
 def test_batches_are_unbiased():
     """The steps of all batches of one sample average to that of all samples."""
     for batches in (Minibatch(1), Minibatch(1, variance_reduction="svrg", refresh=7)):

@@ -66,6 +66,7 @@ def test_populations_are_averaged_independently(getkey):
     np.testing.assert_allclose(spreads[0] / spreads[1], 2, rtol=0.2)  # 6 % standard error
 
 
+@pytest.mark.slow
 def test_a_reflective_target_is_not_learned(getkey):
     """On z1 z2 the first phase has no force and the loss stays at its floor."""
     run = train_layerwise(

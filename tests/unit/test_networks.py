@@ -42,6 +42,7 @@ def test_initial_law(getkey):
     assert float(network.scale) == pytest.approx(1 / width)
 
 
+@pytest.mark.slow
 def test_mean_field_scaling_vanishes_with_width(getkey):
     """At initialisation E f(x)^2 falls like 1 / m: the mean-field scaling, not the NTK one."""
     x = jnp.ones(4)

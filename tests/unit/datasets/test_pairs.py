@@ -78,6 +78,7 @@ def test_the_unit_of_the_pixels_has_no_effect():
     np.testing.assert_allclose(as_bytes.scales, 255 / 2 * as_floats.scales, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["demeaned", "means-kept"])
 @pytest.mark.parametrize("equal_traces", [True, False])
 def test_samples_and_surrogate_have_the_stated_moments(getkey, variant, equal_traces):
@@ -106,6 +107,7 @@ def test_samples_are_images_and_surrogates_are_not(getkey):
         assert np.max(np.abs(third / error)) > 8  # so the other's moments would not pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_samples", "proportion"), [(10, 0.5), (7, 0.5), (10, 0.3), (10, 0.0)])
 def test_balanced_samples_hold_the_first_class_first(getkey, num_samples, proportion):
     """Counts are exact, and the same as the surrogate's; every x belongs to its label's pool."""
@@ -259,6 +261,7 @@ def test_moments_of_the_real_images(real_images, first, second, traces, distance
     np.testing.assert_allclose(np.trace(np.cov(pixels.T, bias=True)), traces[1], atol=0.005)
 
 
+@pytest.mark.slow
 def test_samples_of_the_real_images(real_images, getkey):
     """Sampled means, and variances along the leading directions, are the surrogate's."""
     pair = image_pair(real_images, 5, 9)

@@ -235,6 +235,7 @@ def test_the_control_of_strength_one():
     assert curves_conditional._control(cases, 3, network, {1: theory(0.9)}) == []
 
 
+@pytest.mark.slow
 def test_the_layer_after_its_step():
     """The step of the mixture experiment, and the directions that theory conditions on."""
     [case] = curves_conditional.cases_of("regression tanh 0.74 0.5 12")

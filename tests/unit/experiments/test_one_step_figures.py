@@ -260,6 +260,7 @@ def test_the_control_of_one_degree_less():
     assert judged(0.01, 0.02) == "disagrees"
 
 
+@pytest.mark.slow
 def test_no_program_is_compiled_twice(caplog):
     """Other strengths, weightings and trials run the programs of the first cell."""
 

@@ -78,6 +78,7 @@ def test_error_follows_the_tolerance(rtol):
     assert error < 20 * rtol
 
 
+@pytest.mark.slow
 def test_projection_holds_an_unstable_subspace():
     """With the projection an exact saddle stays; without it a perturbation of 1e-12 grows."""
     matrix = jnp.diag(jnp.asarray([-0.1, 2.0]))
