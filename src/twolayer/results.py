@@ -109,13 +109,12 @@ def load(path: str | Path) -> Result:
     ValueError
         If the file is no result, or one that a newer version wrote.
     """
+    message = f"Expected a result that twolayer saved. Received: {path}, which is not one."
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         found = content.pop("format")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        message = f"Expected a result that twolayer saved. Received: {path}, which is not one."
         raise ValueError(message) from error
-    message = f"Expected a result that twolayer saved. Received: {path}, which is not one."
     if not isinstance(found, int):
         raise ValueError(message)  # noqa: TRY004 (it is the file that is wrong)
     if found > _FORMAT:
@@ -123,7 +122,7 @@ def load(path: str | Path) -> Result:
         raise ValueError(message)
     try:
         result = from_json(content)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(message) from error
     if not _is_sound(result):
         raise ValueError(message)

@@ -1,5 +1,7 @@
 """Samples that mislead: copies, columns that number rows, far targets; and what is said of them."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from scipy import sparse
 
 import twolayer as tl
 from twolayer.diagnose.methods import Measure, copies_of, order_error, splits_of
-from twolayer.diagnose.samples import cautions, far_targets
+from twolayer.diagnose.samples import cautions, far_targets, usable
 
 FEW = ("linear", "tangent kernel", "recursive")
 
@@ -136,3 +138,19 @@ class TestRanks:
         assert found.directions.number == 1
         assert found.directions.exponent == 3
         assert abs(found.directions.vectors[0].sum()) / np.sqrt(8) > 0.99
+
+
+def test_rare_classes_are_counted_without_a_table_of_samples_by_classes():
+    """Copies count once; ten thousand classes of one sample each take no hundred megabytes."""
+    y = np.concatenate([np.repeat([0, 1, 2], 20), np.arange(3, 10_003)])
+    x, groups = np.arange(len(y), dtype=float)[:, None], np.arange(len(y))
+    groups[40:60] = 40  # all of class 2 are one row's copies
+    notes = []
+    tracemalloc.start()
+    kept, labels, _ = usable(x, y, groups, True, notes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert set(labels.tolist()) == {0, 1}
+    assert len(kept) == 40
+    assert notes == ["10001 classes with fewer than 5 samples were left out."]
+    assert peak < 20e6

@@ -212,7 +212,7 @@ def test_maps_of_one_row_or_of_nothing(tmp_path):
     [
         {"parameters": [1]}, {"details": None}, {"provenance": None}, {"statement": 3},
         {"findings": 5}, {"format": "1"}, {"foreign": 1}, {"error": "small"},
-        {"measured": {"a": 1}}, {"verdict": None},
+        {"measured": {"a": 1}}, {"verdict": None}, {"predictions": [{"grid": ["a"], "value": [1]}]},
     ],
     ids=str,
 )  # fmt: skip

@@ -109,7 +109,7 @@ def usable(x: Any, y: Any, groups: Any, classes: bool, notes: list[str]) -> tupl
     if classes:
         values = np.unique(y)
         single = y if groups is None else y[np.unique(groups, return_index=True)[1]]
-        counts = np.sum(single[:, None] == values, axis=0)
+        counts = np.bincount(np.searchsorted(values, single), minlength=len(values))
         rare = values[counts < FOLDS]
         if len(values) - len(rare) < 2:
             sizes = ", ".join(f"{v} ({c})" for v, c in list(zip(values, counts, strict=True))[:8])
